@@ -1,0 +1,75 @@
+"""The command `simprod`: one sub-command a stage; parses, calls, prints.
+
+TensorFlow is imported inside the sub-commands that need it, so `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from simprod_tf import __version__
+from simprod_tf.cli import data, matching, model
+from simprod_tf.cli.console import print_error, quiet
+from simprod_tf.cli.demo import demo
+from simprod_tf.errors import SimprodError
+
+app = typer.Typer(
+    name="simprod",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    demo,
+    data.shop,
+    data.mine,
+    data.pairs,
+    data.convert,
+    model.train,
+    model.export,
+    matching.index,
+    matching.search,
+    matching.match,
+    model.evaluate,
+):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"simprod {__version__}\n")
+        raise typer.Exit()
+
+
+@app.callback()
+def simprod(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the log, TensorFlow's too.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, help="Print the version."),
+    ] = False,
+) -> None:
+    """Find the products of a catalogue that are the same or similar.
+
+    Every step reads and writes plain files, so you can enter anywhere with data of your
+    own. See it all at work on a synthetic shop: `simprod demo`
+    """
+    quiet(verbose)
+
+
+def main() -> None:
+    """Runs the command; a SimprodError becomes one line on stderr and exit code 1."""
+    try:
+        app()
+    except SimprodError as error:
+        print_error(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print_error("interrupted; nothing is left half-written.")
+        sys.exit(130)

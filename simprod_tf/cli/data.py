@@ -1,0 +1,183 @@
+"""Sub-commands that make tables: shop, mine, pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from simprod_tf.cli.console import bars, options, read_products, say
+from simprod_tf.errors import SimprodError
+
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad", help="Set bad rows aside, with reasons, and go on without them."
+    ),
+]
+CatalogPath = Annotated[
+    Path,
+    typer.Argument(
+        help="CSV, JSONL or Parquet with `id` and any of `title`, `image`, `group`."
+    ),
+]
+
+
+def shop(
+    out: Annotated[Path, typer.Argument(help="Folder to write the shop into.")],
+    products: Annotated[int, typer.Option(help="Products in the catalogue.")] = 1500,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same shop.")] = 7,
+) -> None:
+    """Write a synthetic shop: catalogue, pictures, event log, hand-labelled pairs.
+
+    Example: `simprod shop shop --products 600`
+    """
+    from simprod_tf.data.synthetic import ShopSettings, make_shop
+
+    with options():
+        settings = ShopSettings(products=products, seed=seed)
+    with bars() as progress:
+        make_shop(
+            out,
+            settings,
+            progress=lambda done, total, what: progress(what, done, total),
+        )
+    say(
+        f"A shop of {products} products: {out}/catalog.csv, events.parquet, "
+        "hand_pairs.csv"
+    )
+
+
+def mine(
+    events: Annotated[
+        Path, typer.Argument(help="Event log: CSV, JSONL (OTTO's too) or Parquet.")
+    ],
+    out: Annotated[Path, typer.Option(help="Pairs to write: .csv or .parquet.")],
+    session_gap_min: Annotated[
+        int, typer.Option(help="Minutes without an event that end a session.")
+    ] = 30,
+    negative_slots: Annotated[
+        int,
+        typer.Option(
+            help="The product viewed this many views before a purchase "
+            "is not similar to it."
+        ),
+    ] = 5,
+    min_support: Annotated[
+        int, typer.Option(help="Votes that a pair needs to be kept.")
+    ] = 1,
+    session_column: Annotated[
+        str, typer.Option(help="Column of the session, or of the customer.")
+    ] = "session",
+    id_column: Annotated[str, typer.Option(help="Column of the product's id.")] = "id",
+    event_column: Annotated[
+        str, typer.Option(help="Column that says view or purchase.")
+    ] = "event",
+    time_column: Annotated[
+        str, typer.Option(help="Column of the time: ISO or epoch.")
+    ] = "time",
+    event_name: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="What an event's name means, as `click=view`, "
+            "`sale=purchase` or `scroll=ignored`; may be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Mine pairs from what customers viewed and bought.
+
+    The product viewed last before a purchase is similar to the one bought; the product
+    viewed `--negative-slots` views earlier is not.
+
+    Example: `simprod mine shop/events.parquet --out mined.parquet`
+    """
+    from simprod_tf.data.events import EventSettings, read_events
+    from simprod_tf.data.mining import MiningSettings, mine_pairs
+    from simprod_tf.data.pairs import pairs_from_table, write_pairs
+    from simprod_tf.engine.embedded import Embedded
+
+    with options():
+        event_settings = EventSettings(
+            session=session_column,
+            id=id_column,
+            event=event_column,
+            time=time_column,
+            event_names=_event_names(event_name or []),
+        )
+        settings = MiningSettings(
+            session_gap_min=session_gap_min,
+            negative_slots=negative_slots,
+            min_support=min_support,
+        )
+    with Embedded() as engine:
+        log = read_events(events, engine=engine, settings=event_settings)
+        mined = mine_pairs(log, settings)
+    if not mined.pairs.num_rows:
+        raise SimprodError(
+            f"{events}: no pair could be mined; {_counted(mined.counts)}."
+        )
+    pairs = pairs_from_table(mined.pairs, source="mined")
+    write_pairs(pairs, out)
+    say(f"{pairs} written to {out}; {_counted(mined.counts)}")
+
+
+def pairs(
+    catalog: CatalogPath,
+    out: Annotated[Path, typer.Option(help="Pairs to write: .csv or .parquet.")],
+    num_pairs: Annotated[int, typer.Option(help="About how many pairs.")] = 10_000,
+    near_column: Annotated[
+        Optional[str],
+        typer.Option(help="Half of the dissimilar pairs share this column's value."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Draw labelled pairs from the catalogue's own groups of the same product.
+
+    Example: `simprod pairs shop/catalog.csv --near-column category --out pairs.csv`
+    """
+    from simprod_tf.data.group_pairs import draw_group_pairs
+    from simprod_tf.data.pairs import write_pairs
+
+    with bars() as progress:
+        products = read_products(catalog, skip_bad=skip_bad, progress=progress)
+    try:
+        drawn = draw_group_pairs(
+            products, num_pairs=num_pairs, near_column=near_column, seed=seed
+        )
+    except (KeyError, ValueError) as error:
+        raise SimprodError(f"{catalog}: {error.args[0]}") from error
+    write_pairs(drawn, out)
+    say(f"{drawn} written to {out}")
+
+
+def convert(
+    layout: Annotated[str, typer.Argument(help="grocery-store.")],
+    folder: Annotated[Path, typer.Argument(help="The data set, as it is published.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the catalogues.")],
+) -> None:
+    """Turn a public data set's own layout into catalogues.
+
+    Example: `simprod convert grocery-store GroceryStoreDataset grocery`
+    """
+    from simprod_tf.data.formats import grocery_store
+
+    if layout != "grocery-store":
+        raise typer.BadParameter(f"layout must be grocery-store, got {layout!r}.")
+    for path in grocery_store.convert(folder, out):
+        say(f"Catalogue written to {path}")
+
+
+def _event_names(texts: list[str]) -> dict[str, str]:
+    names = {}
+    for text in texts:
+        name, equals, kind = text.partition("=")
+        if not equals:
+            raise ValueError(f"an event name is given as name=view, got {text!r}.")
+        names[name] = kind
+    return names
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items())

@@ -1,0 +1,67 @@
+"""The sub-command demo: all stages on the synthetic shop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from simprod_tf.cli.console import bars, options
+
+if TYPE_CHECKING:
+    from simprod_tf.pipeline.demo import DemoResult
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("demo"),
+    products: Annotated[int, typer.Option(help="Products in the shop.")] = 1500,
+    seed: Annotated[int, typer.Option(help="Of the shop.")] = 7,
+    epochs: Annotated[
+        Optional[int], typer.Option(help="Of each training, at most.")
+    ] = None,
+) -> None:
+    """Run the main job on a synthetic shop, from catalogue and event log to a report.
+
+    Run again it goes on where it was interrupted.
+
+    Example: `simprod demo --out demo --products 600`
+    """
+    with bars() as progress:
+        progress("Loading TensorFlow", 0, 1)
+        from simprod_tf.data.synthetic import ShopSettings
+        from simprod_tf.pipeline.demo import run_demo
+
+        progress("Loading TensorFlow", 1, 1)
+        with options():
+            shop = ShopSettings(products=products, seed=seed)
+        result = run_demo(out, shop, epochs=epochs, progress=progress)
+    _print_summary(result)
+
+
+def _print_summary(result: DemoResult) -> None:
+    out = Console()
+    names = list(result.models[0]["metrics"])
+    table = Table(title="Held-out products and hand-labelled pairs (synthetic)")
+    table.add_column("model")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for model in result.models:
+        table.add_row(
+            model["name"], *(_cell(model["metrics"].get(name)) for name in names)
+        )
+    out.print(table)
+    for note in result.notes:
+        out.print(note, highlight=False)
+    folder = result.folder
+    out.print(f"\n{result.matches} matches: {folder / 'similar.parquet'}")
+    out.print(f"Search it:   simprod search {folder / 'index'} --id p000001")
+    out.print(f"The report:  {result.report}")
+
+
+def _cell(metric: dict[str, float] | None) -> str:
+    if metric is None or metric["value"] is None:
+        return ""
+    return f"{metric['value']:.3f}\n{metric['low']:.3f}-{metric['high']:.3f}"

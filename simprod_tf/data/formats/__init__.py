@@ -1,0 +1,1 @@
+"""Adapters for public data sets' own layouts, one module for each."""

@@ -1,0 +1,128 @@
+"""DuckDB inside this process: runs the SQL it is handed, in bounded memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from simprod_tf.errors import SimprodError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import pyarrow as pa
+
+
+class QueryError(SimprodError):
+    """DuckDB refused the SQL, or the data that it was to read."""
+
+
+class Embedded:
+    """A private DuckDB database in memory, gone when it is closed.
+
+    Tables that outgrow `memory_limit_mb` are moved to a temporary folder, which is
+    removed on closing. Use it in a `with` statement.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory_limit_mb: int | None = None,
+        temp_directory: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Opens the database.
+
+        Args:
+            memory_limit_mb: what DuckDB may hold in memory; four fifths of the
+                machine's where None. It bounds DuckDB, not this process.
+            temp_directory: an existing folder with room for what does not fit in
+                memory; the system's own where None.
+            threads: one for each core where None.
+        """
+        for name, value in (("memory_limit_mb", memory_limit_mb), ("threads", threads)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, got {value}.")
+        try:
+            self._folder = tempfile.TemporaryDirectory(
+                prefix="simprod-", dir=temp_directory
+            )
+        except OSError as error:
+            raise SimprodError(
+                f"{temp_directory} cannot hold temporary files: {error}."
+            ) from error
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "temp_directory": self._folder.name,
+            # A library must not fetch code from the network behind its user's back.
+            "autoinstall_known_extensions": False,
+        }
+        if memory_limit_mb is not None:
+            config["memory_limit"] = f"{memory_limit_mb}MB"
+        if threads is not None:
+            config["threads"] = threads
+        self._connection = duckdb.connect(":memory:", config=config)
+        self.run("SET enable_progress_bar = false")
+        # A time without a zone is UTC on every machine.
+        self.run("SET TimeZone = 'UTC'")
+
+    def run(self, sql: str) -> None:
+        """Runs a statement whose rows nobody wants."""
+        with _own_errors():
+            self._connection.execute(sql).fetchall()
+
+    def query(self, sql: str) -> pa.Table:
+        """Returns the rows of a query.
+
+        Raises:
+            QueryError: DuckDB refuses the SQL or the data.
+            SimprodError: memory or disk do not suffice.
+        """
+        # Relations give Arrow under the same name in DuckDB 1.4 and 2.0.
+        with _own_errors():
+            return self._connection.sql(sql).to_arrow_table()
+
+    def close(self) -> None:
+        """Forgets all tables and removes the temporary folder; twice does no harm."""
+        self._connection.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Embedded:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def sql_text(text: str) -> str:
+    """Returns `text` as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def sql_name(name: str) -> str:
+    """Returns `name` as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextlib.contextmanager
+def _own_errors() -> Iterator[None]:
+    """Turns DuckDB's errors into ours."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise SimprodError(
+            "DuckDB ran out of memory or of room for its temporary files: raise "
+            "memory_limit_mb, use fewer threads, or name a temp_directory with more "
+            f"room ({str(error).splitlines()[0]})."
+        ) from error
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error

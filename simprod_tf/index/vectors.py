@@ -1,0 +1,136 @@
+"""Ids and unit-length vectors, checked at the door; exact distances between them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# Encoders compute in float32, some in bfloat16: their unit length is this good.
+UNIT_TOLERANCE = 1e-3
+# Below this a row is kept bit for bit, so that a stored vector, asked for and
+# searched with, is at distance 0 from itself.
+_RESCALE_FROM = 1e-6
+# Two dot products of vectors as unit as _RESCALE_FROM can come out in the wrong
+# order, against their L2 distances, by that much and by float32 rounding.
+DOT_MARGIN = 1e-5
+_BLOCK_VALUES = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The nearest rows of an index, one line per query, nearest first.
+
+    Attributes:
+        rows: [Q, k] int64 positions in `Index.ids`; -1 where there are fewer than k.
+        distances: [Q, k] float32 L2 distances in [0, 2]; inf where the row is -1.
+    """
+
+    rows: np.ndarray
+    distances: np.ndarray
+
+
+def checked_ids(ids: Sequence[str]) -> tuple[str, ...]:
+    """Returns the ids if they are non-empty strings, each there once."""
+    checked = tuple(ids)
+    for row, id in enumerate(checked):
+        if not isinstance(id, str) or not id:
+            raise ValueError(f"Ids are non-empty strings, got {id!r} at row {row}.")
+    if len(set(checked)) < len(checked):
+        twice = Counter(checked).most_common(1)[0][0]
+        raise ValueError(f"Every id may stand once in an index, got {twice!r} twice.")
+    return checked
+
+
+def checked_vectors(
+    vectors: np.ndarray, *, names: Sequence[str], dim: int | None = None
+) -> np.ndarray:
+    """Returns a [len(names), D] float32 copy whose rows have unit length.
+
+    Args:
+        vectors: [N, D] float32, unit length within 1e-3.
+        names: what an error calls each row.
+        dim: D, where it is known.
+
+    Raises:
+        ValueError, TypeError: another type or shape, a NaN, or a length that is not 1.
+    """
+    if not isinstance(vectors, np.ndarray) or vectors.dtype != np.float32:
+        found = getattr(vectors, "dtype", type(vectors).__name__)
+        raise TypeError(
+            f"Vectors are a float32 array, got {found}; use .astype(np.float32)."
+        )
+    if vectors.ndim != 2 or vectors.shape[1] == 0:
+        raise ValueError(f"Vectors have shape [N, D], got {list(vectors.shape)}.")
+    if dim is not None and vectors.shape[1] != dim:
+        raise ValueError(f"Vectors have {dim} dimensions, got {vectors.shape[1]}.")
+    if len(vectors) != len(names):
+        raise ValueError(f"Got {len(vectors)} vectors for {len(names)} ids.")
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    _require_unit(lengths, names)
+    checked = np.array(vectors, order="C")
+    off = np.flatnonzero(np.abs(lengths - 1) > _RESCALE_FROM)
+    checked[off] = checked[off] / lengths[off, None]
+    return checked
+
+
+def _require_unit(lengths: np.ndarray, names: Sequence[str]) -> None:
+    # NaN compares as False, so it is found here as well.
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))
+    if not len(wrong):
+        return
+    name, length = names[wrong[0]], lengths[wrong[0]]
+    if np.isnan(length):
+        raise ValueError(f"The vector of {name} holds NaN.")
+    raise ValueError(
+        f"The vector of {name} has length {length:.4g}, expected 1; "
+        "divide it by its length."
+    )
+
+
+def nearest_candidates(
+    queries: np.ndarray,
+    embeddings: np.ndarray,
+    *,
+    lines: np.ndarray,
+    rows: np.ndarray,
+    k: int,
+) -> Neighbours:
+    """Returns the k nearest of each query's candidates, by (distance, row).
+
+    Args:
+        queries: [Q, D] float32, unit length.
+        embeddings: [N, D] float32, unit length.
+        lines: [C] int, which query each candidate is for.
+        rows: [C] int, the candidate's row in `embeddings`.
+        k: how many to keep.
+    """
+    distances = _distances(queries, embeddings, lines=lines, rows=rows)
+    order = np.lexsort((rows, distances, lines))
+    lines, rows, distances = lines[order], rows[order], distances[order]
+    starts = np.searchsorted(lines, np.arange(len(queries)))
+    places = np.arange(len(lines)) - starts[lines]
+    kept = places < k
+    found = Neighbours(
+        rows=np.full((len(queries), k), -1, np.int64),
+        distances=np.full((len(queries), k), np.inf, np.float32),
+    )
+    found.rows[lines[kept], places[kept]] = rows[kept]
+    found.distances[lines[kept], places[kept]] = distances[kept]
+    return found
+
+
+def _distances(
+    queries: np.ndarray, embeddings: np.ndarray, *, lines: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Returns [C] float32 L2 distances between queries[lines] and embeddings[rows]."""
+    distances = np.empty(len(rows), np.float32)
+    step = max(1, _BLOCK_VALUES // queries.shape[1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        # From the difference: sqrt(2 - 2 dot) is off by 3e-4 for equal vectors.
+        difference = embeddings[rows[part]] - queries[lines[part]]
+        distances[part] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return np.minimum(distances, np.float32(2.0))

@@ -1,0 +1,204 @@
+"""The main job on the synthetic shop, stage after stage, each one's output a file.
+
+A stage whose output is there already, made with the same settings, is not run again:
+an interrupted demo goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from simprod_tf import __version__
+from simprod_tf.atomic import write_json
+from simprod_tf.data.catalog import Catalog, read_catalog
+from simprod_tf.data.events import read_events
+from simprod_tf.data.mining import mine_pairs
+from simprod_tf.data.pairs import pairs_from_table, read_pairs, write_pairs
+from simprod_tf.data.split import read_split
+from simprod_tf.data.synthetic import ShopSettings, make_shop
+from simprod_tf.engine.embedded import Embedded
+from simprod_tf.errors import SimprodError
+from simprod_tf.export import SavedEncoder, export_encoder, latest_version
+from simprod_tf.index.build import load_index
+from simprod_tf.matching.matcher import find_matches, write_matches
+from simprod_tf.matching.threshold import Decision
+from simprod_tf.pipeline.embed import index_catalog
+from simprod_tf.pipeline.evaluate import HeldOut, evaluate_run
+from simprod_tf.pipeline.progress import Progress, about, silent
+from simprod_tf.pipeline.train import TrainPlan, train_run
+from simprod_tf.trained import TrainedEncoder
+from simprod_tf.training import TrainingSettings
+
+# The triad of the published description, beside the features as they are. The last
+# one is compared with the others, and serves.
+MODELS = {
+    "untrained": TrainPlan(raw=True),
+    "hand": TrainPlan(train_on="hand"),
+    "mined": TrainPlan(train_on="mined"),
+    "hand+mined": TrainPlan(train_on="both"),
+}
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where the demo's files are, and what came out."""
+
+    folder: Path
+    models: list[dict[str, Any]]
+    notes: list[str]
+    matches: int
+
+    @property
+    def report(self) -> Path:
+        """The path of the HTML report."""
+        return self.folder / "evaluation" / "report.html"
+
+
+def run_demo(
+    folder: str | Path,
+    shop: ShopSettings,
+    *,
+    epochs: int | None = None,
+    progress: Progress = silent,
+) -> DemoResult:
+    """Runs every stage that is not done yet in `folder`.
+
+    Args:
+        folder: Where everything goes.
+        shop: The synthetic shop's settings.
+        epochs: At most, for each training; None for the default.
+        progress: Told how far the work is.
+
+    Raises:
+        SimprodError: the folder holds something else.
+    """
+    demo = _Demo(Path(folder), shop, epochs, progress)
+    demo.prepare()
+    demo.stage("shop", demo.make_shop)
+    catalog = demo.catalog()
+    demo.stage("mined.parquet", lambda path: demo.mine(path, catalog))
+    for name in MODELS:
+        demo.stage(
+            f"runs/{name}", lambda path, name=name: demo.train(path, name, catalog)
+        )
+        demo.stage(f"models/{name}/1", lambda path, name=name: demo.export(name))
+    demo.stage("index", lambda path: demo.index(path, catalog))
+    demo.stage("similar.parquet", demo.match)
+    demo.stage("evaluation/evaluation.json", lambda path: demo.evaluate(path, catalog))
+    return demo.result()
+
+
+@dataclass(frozen=True)
+class _Demo:
+    folder: Path
+    shop: ShopSettings
+    epochs: int | None
+    progress: Progress
+
+    def prepare(self) -> None:
+        """Empties a demo that was made with other settings; keeps one of the same."""
+        settings = {
+            "shop": asdict(self.shop), "epochs": self.epochs, "version": __version__
+        }  # fmt: skip
+        mark = self.folder / "demo.json"
+        if self.folder.is_dir() and any(self.folder.iterdir()):
+            if not mark.is_file():
+                raise SimprodError(
+                    f"{self.folder} holds no demo; choose another folder."
+                )
+            if json.loads(mark.read_text(encoding="utf-8")) == settings:
+                return
+            shutil.rmtree(self.folder)
+        write_json(mark, settings)
+
+    def stage(self, output: str, make: Callable[[Path], object]) -> None:
+        """Makes an output that is not there; outputs appear only when whole."""
+        path = self.folder / output
+        if not path.exists():
+            make(path)
+
+    def make_shop(self, path: Path) -> None:
+        make_shop(
+            path,
+            self.shop,
+            progress=lambda done, total, what: self.progress(what, done, total),
+        )
+
+    def catalog(self) -> Catalog:
+        path = self.folder / "shop" / "catalog.csv"
+        told = about(self.progress, "Checking pictures")
+        return read_catalog(path, progress=told).catalog
+
+    def mine(self, path: Path, catalog: Catalog) -> None:
+        self.progress("Mining pairs", 0, 1)
+        with Embedded() as engine:
+            log = read_events(self.folder / "shop" / "events.parquet", engine=engine)
+            mined = mine_pairs(log)
+        write_pairs(pairs_from_table(mined.pairs, source="mined"), path)
+        self.progress("Mining pairs", 1, 1)
+
+    def train(self, path: Path, name: str, catalog: Catalog) -> None:
+        plan = MODELS[name]
+        if self.epochs is not None:
+            plan = replace(plan, training=TrainingSettings(epochs=self.epochs))
+        train_run(
+            catalog,
+            path,
+            hand=read_pairs(self._hand_pairs(), source="hand", known_ids=catalog.ids),
+            mined=read_pairs(
+                self.folder / "mined.parquet", source="mined", known_ids=catalog.ids
+            ),
+            plan=plan,
+            progress=self.progress,
+        )
+
+    def export(self, name: str) -> None:
+        trained = TrainedEncoder.load(self.folder / "runs" / name)
+        export_encoder(trained, self.folder / "models" / name)
+
+    def index(self, path: Path, catalog: Catalog) -> None:
+        index_catalog(self._encoder(), catalog, path, progress=self.progress)
+
+    def match(self, path: Path) -> None:
+        index = load_index(self.folder / "index")
+        content = index.extra["decision"]
+        if "refused" in content:
+            raise SimprodError(f"the demo has no threshold: {content['refused']}")
+        decision = Decision.from_json(content)
+        table = find_matches(
+            index, k=10, max_distance=decision.max_distance, decision=decision,
+            progress=about(self.progress, "Matching products"),
+        )  # fmt: skip
+        write_matches(table, path)
+
+    def evaluate(self, path: Path, catalog: Catalog) -> None:
+        split = read_split(self.folder / "runs" / list(MODELS)[-1] / "split.parquet")
+        ids = split.ids("test")
+        hand = read_pairs(self._hand_pairs(), source="hand", known_ids=catalog.ids)
+        evaluate_run(
+            {name: self.folder / "models" / name for name in MODELS},
+            HeldOut(catalog, catalog.take(catalog.rows_of(ids)), hand.within(ids)),
+            path.parent,
+            title="Similar products in a synthetic shop",
+            facts=[("Data", "synthetic shop"), ("Seed", str(self.shop.seed))],
+            progress=self.progress,
+        )
+
+    def result(self) -> DemoResult:
+        path = self.folder / "evaluation" / "evaluation.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        matches = pq.read_metadata(self.folder / "similar.parquet").num_rows
+        return DemoResult(self.folder, content["models"], content["notes"], matches)
+
+    def _encoder(self) -> SavedEncoder:
+        return SavedEncoder(latest_version(self.folder / "models" / list(MODELS)[-1]))
+
+    def _hand_pairs(self) -> Path:
+        return self.folder / "shop" / "hand_pairs.csv"

@@ -1,0 +1,87 @@
+"""Catalogue -> embeddings by a SavedModel -> index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from simprod_tf.data.catalog import Catalog, Product
+from simprod_tf.errors import InputError, SimprodError
+from simprod_tf.export import SavedEncoder
+from simprod_tf.index.base import Index
+from simprod_tf.index.build import build_index
+from simprod_tf.pipeline.progress import Progress, about, silent
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A catalogue's embeddings; `known` is False where nothing of a product is known.
+
+    Attributes:
+        ids: [P] str.
+        embeddings: [P, D] float32, unit length; zeros where not known.
+        known: [P] bool.
+    """
+
+    ids: np.ndarray
+    embeddings: np.ndarray
+    known: np.ndarray
+
+
+def embed_catalog(
+    encoder: SavedEncoder, catalog: Catalog, *, progress: Progress = silent
+) -> Embedded:
+    """Returns the embedding of every product of the catalogue."""
+    embeddings = encoder.encode(
+        [catalog.product(row) for row in range(len(catalog))],
+        progress=about(progress, "Embedding products"),
+    )
+    return Embedded(catalog.ids, embeddings, np.linalg.norm(embeddings, axis=1) > 0.5)
+
+
+def index_catalog(
+    encoder: SavedEncoder,
+    catalog: Catalog,
+    out: str | Path,
+    *,
+    kind: str = "auto",
+    progress: Progress = silent,
+) -> tuple[Index, list[str]]:
+    """Builds the catalogue's index in the folder `out`.
+
+    Returns the index, and the ids of products of which nothing is known (no picture,
+    and no word of the title in the encoder's vocabulary): they are left out of it.
+    The encoder's decision threshold goes with the index.
+    """
+    embedded = embed_catalog(encoder, catalog, progress=progress)
+    if not embedded.known.any():
+        raise SimprodError("the encoder knows nothing of any product in the catalogue.")
+    index = build_index(
+        [str(id) for id in embedded.ids[embedded.known]],
+        embedded.embeddings[embedded.known],
+        encoder_fingerprint=encoder.fingerprint,
+        kind=kind,
+        extra={"decision": encoder.manifest.get("decision")},
+    )
+    index.save(out)
+    return index, [str(id) for id in embedded.ids[~embedded.known]]
+
+
+def embed_query(encoder: SavedEncoder, *, title: str, image: str) -> np.ndarray:
+    """Returns the [1, D] embedding of a picture file, a title, or both.
+
+    Raises:
+        InputError: the picture cannot be used.
+        SimprodError: nothing of the query is known.
+    """
+    if image and not Path(image).is_file():
+        raise InputError("there is no such picture.", path=image)
+    embedding = encoder.encode([Product("query", title, image)])
+    if not np.any(embedding):
+        raise SimprodError(
+            f"the encoder knows nothing of the query: no word of {title!r} is in its "
+            "vocabulary; give a picture, or other words."
+        )
+    return embedding
