@@ -131,6 +131,8 @@ def fit_encoder(
         optimizer=tf.keras.optimizers.Adam(settings.learning_rate),
         loss=contrastive_loss(settings.margin),
         metrics=[DistancePrAuc()],
+        # Weights are the loss's business; without this Keras warns about it.
+        weighted_metrics=[],
     )
     watch = _Watch(settings.epochs, on_epoch)
     batches = _Batches(arrays, catalog, settings)

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from simprod_tf.data.shop_pen import Pen, box, darker, ellipse
 from simprod_tf.data.shop_products import COLOURS, RGB, Product
-from simprod_tf.data.shop_shapes import Pen, box, darker, draw_product, ellipse
+from simprod_tf.data.shop_shapes import draw_product
 
 # Drawn at twice the size and averaged: Pillow's polygons have no smooth edges.
 _OVERSAMPLING = 2
@@ -42,9 +43,7 @@ def draw_picture(
     if rng.random() < 0.3:
         _draw_clutter(scene, rng)
     if rng.random() < 0.5:
-        floor = canvas.getpixel((canvas.width // 2, canvas.height - 4))
-        assert_rgb: RGB = floor  # type: ignore[assignment]
-        scene.fill(ellipse(0.08, 0.92, 0.85, 0.14), darker(assert_rgb, 0.75))
+        _draw_shadow(scene)
     # Some sellers of a pack show a single piece: only the title tells.
     shown = min(product.pack, 3) if rng.random() < 0.75 else 1
     for x, y, scale in _PACK_PLACES[shown]:
@@ -68,7 +67,7 @@ def _camera(width: int, rng: np.random.Generator) -> np.ndarray:
     tilt = np.eye(3)
     tilt[2, :2] = rng.normal(0, 0.09, 2)
     # Beyond 0.5 the product is cropped by the frame.
-    scale = width * rng.uniform(0.27, 0.53)
+    scale = width * rng.uniform(0.31, 0.53)
     x, y = width * (0.5 + rng.normal(0, 0.06, 2))
     place = np.array([[scale, 0, x], [0, scale, y], [0, 0, 1]])
     return np.asarray(place @ tilt @ turn @ shear @ squeeze)
@@ -80,9 +79,10 @@ def _background(width: int, rng: np.random.Generator) -> Image.Image:
     if kind < 0.35:
         return Image.new("RGB", (width, width), (int(rng.integers(225, 256)),) * 3)
     if kind < 0.60:
-        tiles = rng.uniform(20, 250, (2, 2, 3))
+        tiles = rng.uniform(40, 240, 3) + rng.normal(0, 45, (2, 2, 3))
     elif kind < 0.80:
-        tiles = rng.uniform(50, 220, 3) + rng.normal(0, 28, (24, 24, 3))
+        mottle = rng.normal(0, 24, (24, 24, 1)) + rng.normal(0, 9, (24, 24, 3))
+        tiles = rng.uniform(50, 220, 3) + mottle
     else:
         tone = np.array([170, 120, 75]) * rng.uniform(0.5, 1.3)
         grain = rng.normal(0, 0.14, (28, 2, 1)) + rng.normal(0, 0.03, (28, 2, 1))
@@ -91,6 +91,14 @@ def _background(width: int, rng: np.random.Generator) -> Image.Image:
             tiles = tiles.transpose(1, 0, 2)
     small = Image.fromarray(np.clip(tiles, 0, 255).astype(np.uint8))
     return small.resize((width, width), Image.Resampling.BILINEAR)
+
+
+def _draw_shadow(scene: Pen) -> None:
+    """Draws a shadow in a darker shade of the floor that it falls on."""
+    width = scene.canvas.width
+    floor = np.asarray(scene.canvas.crop((0, width - 4, width, width))).mean((0, 1))
+    red, green, blue = floor.astype(int).tolist()
+    scene.fill(ellipse(0.08, 0.92, 0.85, 0.14), darker((red, green, blue), 0.75))
 
 
 def _draw_clutter(scene: Pen, rng: np.random.Generator) -> None:
@@ -118,14 +126,15 @@ def _lit(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Returns the picture under one seller's lamp, through one seller's camera."""
     size = picture.width
     # Brightness, colour cast, and light that falls in from one side.
-    cast = np.exp(rng.normal(0, 0.20) + rng.normal(0, 0.09, 3)).astype(np.float32)
+    cast = np.exp(rng.normal(0, 0.18) + rng.normal(0, 0.06, 3)).astype(np.float32)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
-    slope = rng.normal(0, 0.16, 2).astype(np.float32)
+    slope = rng.normal(0, 0.14, 2).astype(np.float32)
     light = 1 + slope[0] * ramp[:, None] + slope[1] * ramp[None, :]
-    grain = rng.standard_normal((size, size), dtype=np.float32)
-    pixels = np.asarray(picture, dtype=np.float32) * (light[:, :, None] * cast)
-    pixels += (rng.uniform(0, 12) * grain)[:, :, None]
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    grain = rng.uniform(0, 12) * rng.standard_normal((size, size), dtype=np.float32)
+    pixels = np.asarray(picture) * (light[:, :, None] * cast)
+    pixels += grain[:, :, None]
+    np.clip(pixels, 0, 255, out=pixels)
+    return Image.fromarray(pixels.astype(np.uint8))
 
 
 def _any_colour(rng: np.random.Generator) -> RGB:

@@ -219,14 +219,14 @@ def _first_product(line: int, brands: list[str], rng: np.random.Generator) -> Pr
 
 
 def _near_miss(base: Product, rng: np.random.Generator) -> Product:
-    """Returns `base` with another colour (half of the time), size or pack count."""
+    """Returns `base` with another colour (mostly), size or pack count."""
     family = FAMILIES[base.family]
     respect = rng.random()
-    if respect < 0.20 and family.packs:
+    if respect < 0.15 and family.packs:
         pack = family.packs[int(rng.integers(len(family.packs)))]
         price = base.price * (pack / base.pack) ** 0.9
         return dataclasses.replace(base, pack=pack, price=price)
-    if respect < 0.50:
+    if respect < 0.40:
         rank = int(rng.integers(len(family.sizes)))
         price = base.price * 1.12 ** (rank - base.size_rank)
         return dataclasses.replace(base, size_rank=rank, price=price)

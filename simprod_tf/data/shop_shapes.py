@@ -1,157 +1,23 @@
-"""Outlines of the synthetic shop's products, drawn through a camera.
+"""The drawings of the synthetic shop's products, one function a family.
 
-Shapes live in a square from -1 to 1, x to the right and y downwards. A `Pen` maps
-them with a homography, so that another camera angle costs no resampling.
+Each family comes in four shapes; `Product.wide` stretches them.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from simprod_tf.data.shop_products import COLOURS, FAMILIES, RGB, Product
-
-
-class Pen:
-    """Draws shapes of [-1, 1] x [-1, 1] on a canvas as a camera sees them."""
-
-    def __init__(self, canvas: Image.Image, camera: np.ndarray) -> None:
-        """Keeps `canvas` to draw on, and `camera`: [3, 3] homography to pixels."""
-        self.canvas = canvas
-        self.camera = camera
-        self._draw = ImageDraw.Draw(canvas)
-        self._unit = float(np.sqrt(abs(np.linalg.det(camera[:2, :2]))))
-
-    def moved(self, x: float, y: float, scale: float) -> Pen:
-        """Returns a pen for the same canvas whose shapes land shifted and scaled."""
-        step = np.array([[scale, 0, x], [0, scale, y], [0, 0, 1]])
-        return Pen(self.canvas, self.camera @ step)
-
-    def fill(self, shape: np.ndarray, colour: RGB) -> None:
-        """Fills one outline, [K, 2]."""
-        self._draw.polygon(self._pixels(shape), fill=colour)
-
-    def line(self, shape: np.ndarray, colour: RGB, *, thick: float) -> None:
-        """Draws an open line through [K, 2] points, `thick` in units of the square."""
-        width = max(1, round(thick * self._unit))
-        self._draw.line(self._pixels(shape), fill=colour, width=width, joint="curve")
-
-    def body(self, shapes: Sequence[np.ndarray], product: Product) -> None:
-        """Fills outlines with the product's colour and pattern, edged a bit darker."""
-        colour = COLOURS[product.colour]
-        cloth = Image.new("RGB", self.canvas.size, colour)
-        mask = Image.new("L", self.canvas.size)
-        on_cloth, on_mask = ImageDraw.Draw(cloth), ImageDraw.Draw(mask)
-        for patch in _pattern(product.pattern, product.pattern_step):
-            on_cloth.polygon(self._pixels(patch), fill=COLOURS[product.accent])
-        for shape in shapes:
-            on_mask.polygon(self._pixels(shape), fill=255)
-        self.canvas.paste(cloth, (0, 0), mask)
-        for shape in shapes:
-            self.line(np.vstack([shape, shape[:1]]), darker(colour), thick=0.025)
-
-    def emblem(self, product: Product, *, x: float, y: float, size: float) -> None:
-        """Draws the brand's emblem on a plate, so that no pattern swallows it."""
-        colour = COLOURS[product.emblem_colour]
-        light = sum(colour) > 380
-        plate = (30, 30, 34) if light else (250, 250, 246)
-        self.fill(ellipse(x, y, size * 1.25, size * 1.25), plate)
-        # 3 to 8 points, each pointed, blunt or (inner radius 1) a plain polygon.
-        points, inner = 3 + product.emblem % 6, (0.35, 0.6, 1.0)[product.emblem // 6]
-        self.fill(star(x, y, size, points=points, inner=inner), colour)
-
-    def _pixels(self, shape: np.ndarray) -> list[float]:
-        seen = shape @ self.camera[:, :2].T + self.camera[:, 2]
-        pixels: list[float] = (seen[:, :2] / seen[:, 2:]).ravel().tolist()
-        return pixels
-
-
-def darker(colour: RGB, by: float = 0.62) -> RGB:
-    """Returns the colour in the shade."""
-    red, green, blue = colour
-    return int(red * by), int(green * by), int(blue * by)
-
-
-@functools.lru_cache(maxsize=4096)
-def ellipse(
-    x: float, y: float, wide: float, tall: float, start: float = 0, stop: float = 360
-) -> np.ndarray:
-    """Returns [25, 2] points of an arc, degrees clockwise from the right."""
-    angle = np.radians(np.linspace(start, stop, 25))
-    return np.stack([x + wide * np.cos(angle), y + tall * np.sin(angle)], 1)
-
-
-def star(x: float, y: float, size: float, *, points: int, inner: float) -> np.ndarray:
-    """Returns [2 * points, 2] corners, one tip upwards."""
-    angle = np.arange(2 * points) * np.pi / points - np.pi / 2
-    radius = size * np.where(np.arange(2 * points) % 2, inner, 1.0)
-    return np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], 1)
-
-
-def box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    """Returns the [4, 2] corners of an upright rectangle."""
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-
-
-def turned(profile: Sequence[tuple[float, float]], wide: float) -> np.ndarray:
-    """Returns [48, 2]: the outline of what a lathe makes from (y, half width) points."""
-    y, half = np.array(profile).T
-    steps = np.linspace(0, len(y) - 1, 24)
-    lower = np.minimum(steps.astype(int), len(y) - 2)
-    part = (1 - np.cos(np.pi * (steps - lower))) / 2
-    height = y[lower] + (steps - lower) * (y[lower + 1] - y[lower])
-    width = wide * (half[lower] + part * (half[lower + 1] - half[lower]))
-    right = np.stack([width, height], 1)
-    return np.vstack([right, right[::-1] * (-1, 1)])
-
-
-@functools.lru_cache(maxsize=64)
-def _pattern(name: str, step: float) -> tuple[np.ndarray, ...]:
-    """Returns the accent-coloured patches of a pattern, each [K, 2]."""
-    grid = np.arange(-1.2, 1.2, 2 * step)
-    cells = [(x, y) for y in grid for x in grid]
-    if name == "stripes":
-        return tuple(box(-1.4, y, 1.4, y + step) for y in grid)
-    if name == "columns":
-        return tuple(box(x, -1.4, x + step, 1.4) for x in grid)
-    if name == "diagonal":
-        slant = np.array(
-            [[1.3, -1.4], [1.3 + step, -1.4], [step - 1.3, 1.4], [-1.3, 1.4]]
-        )
-        return tuple(slant + (1.6 * x, 0) for x in grid)
-    if name == "dots":
-        return tuple(
-            ellipse(x + (row % 2) * step, y, step * 0.6, step * 0.6)[::3]
-            for row, y in enumerate(grid)
-            for x in grid
-        )
-    if name == "checks":
-        squares = [box(x, y, x + step, y + step) for x, y in cells]
-        return tuple(squares + [square + step for square in squares])
-    if name == "zigzag":
-        x = np.arange(-1.4, 1.4, step)
-        teeth = np.where(np.arange(len(x)) % 2, step, 0.0)
-        top = np.stack([x, teeth], 1)
-        wave = np.vstack([top, top[::-1] + (0, 0.8 * step)])
-        return tuple(wave + (0, y) for y in grid)
-    if name == "band":
-        return (box(-1.4, 0.32 - step, 1.4, 0.32 + step),)
-    if name == "triangles":
-        return tuple(
-            np.array([[x, y], [x + 1.4 * step, y], [x + 0.7 * step, y + 1.3 * step]])
-            for x, y in cells
-        )
-    return ()
+from simprod_tf.data.shop_pen import Pen, box, darker, ellipse, star, turned
+from simprod_tf.data.shop_products import COLOURS, FAMILIES, Product
 
 
 def draw_product(pen: Pen, product: Product) -> None:
     """Draws one piece of the product: family, shape, colours, pattern, emblem."""
     # A larger size looks a little stouter: visible, but less than a change of angle.
     rank = product.size_rank / len(FAMILIES[product.family].sizes)
-    _DRAWINGS[product.family](pen, product, product.wide * (0.9 + 0.2 * rank))
+    _DRAWINGS[product.family](pen, product, product.wide * (0.85 + 0.3 * rank))
 
 
 def _mug(pen: Pen, product: Product, wide: float) -> None:
@@ -344,19 +210,13 @@ def _watch(pen: Pen, product: Product, wide: float) -> None:
 
 def _cushion(pen: Pen, product: Product, wide: float) -> None:
     half = 0.8 * wide
+    top = np.array([[-half, -0.8], [0, -0.68], [half, -0.8], [half * 0.88, 0]])
     outline = (
-        np.array([[-half, -0.8], [0, -0.68], [half, -0.8], [half * 0.88, 0]])
-        if product.shape == 0
-        else np.empty((0, 2))
-    )
-    if product.shape == 0:
-        outline = np.vstack([outline, -outline])
-    elif product.shape == 1:
-        outline = ellipse(0, 0, half, 0.8)
-    elif product.shape == 2:
-        outline = box(-half, -0.52, half, 0.52)
-    else:
-        outline = star(0, 0, 0.95 * wide, points=8, inner=0.86)
+        np.vstack([top, -top]),
+        ellipse(0, 0, half, 0.8),
+        box(-half, -0.52, half, 0.52),
+        star(0, 0, 0.95 * wide, points=8, inner=0.86),
+    )[product.shape]
     pen.body([outline], product)
     pen.line(np.vstack([outline, outline[:1]]), COLOURS[product.accent], thick=0.06)
     pen.emblem(product, x=0, y=0, size=0.2)

@@ -35,8 +35,8 @@ class Evaluation:
     Args:
         name: the model, as the report shows it.
         metrics: by name, in the report's order: `pr_auc`, `roc_auc`; `precision` and
-            `recall` if there is a `max_distance`; `recall_at_<k>` and `map_at_r` if
-            there is a `retrieval`.
+            `recall` if there is a `max_distance`, all of these if there are pairs;
+            `recall_at_<k>` and `map_at_r` if there is a `retrieval`.
         curve: precision and recall over all thresholds.
         pair_distances: [N] float64.
         pair_labels: [N] int64, 1 = similar.
@@ -184,6 +184,8 @@ def _pair_measures(
     groups: np.ndarray,
     max_distance: float | None,
 ) -> dict[str, _Measure]:
+    if not len(labels):
+        return {}
     statistics: dict[str, Statistic] = {
         "pr_auc": lambda rows: pr_auc(labels[rows], distances[rows]),
         "roc_auc": lambda rows: roc_auc(labels[rows], distances[rows]),

@@ -41,7 +41,7 @@ _COLOURS = {
     **{marker: f"var(--line-{i})" for i, marker in enumerate(_LINE_MARKERS, start=1)},
 }
 # SVG's own text follows the page's font; a fixed salt makes equal plots equal bytes.
-_STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "simprod", "font.size": 10.0}
+_STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "simprod", "font.size": 9.0}
 _MOST_POINTS = 600
 _BINS = np.linspace(0.0, 2.0, 41)
 
@@ -52,7 +52,7 @@ def curves_svg(evaluations: Sequence[Evaluation]) -> str:
     The dotted line is what chance gives: the share of similar pairs.
     """
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _blank(width=6.4, height=4.2)
+        figure, axes = _blank(width=5.2, height=3.5)
         for number, evaluation in enumerate(evaluations):
             _draw_curve(axes, evaluation, number % LINES)
         chance = [
@@ -74,7 +74,7 @@ def distances_svg(evaluation: Evaluation, *, number: int) -> str:
         number: tells this drawing's parts from those of others on the same page.
     """
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _blank(width=4.6, height=2.6)
+        figure, axes = _blank(width=3.8, height=2.5)
         for label, colour, alpha in [(0, _OTHER, 0.35), (1, _SIMILAR, 0.45)]:
             distances = evaluation.pair_distances[evaluation.pair_labels == label]
             shares = np.histogram(distances, _BINS)[0] / max(len(distances), 1) * 100
@@ -87,6 +87,7 @@ def distances_svg(evaluation: Evaluation, *, number: int) -> str:
                 evaluation.max_distance, color=_INK, linestyle="--", linewidth=1
             )
         axes.set(xlim=(0, 2), xlabel="Distance", ylabel="Share of pairs (%)")
+        axes.set_xticks([0.0, 0.5, 1.0, 1.5, 2.0])
         return _svg(figure, prefix=f"distances-{number}")
 
 
@@ -95,7 +96,7 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, line: int) -> None:
     colour = _LINE_MARKERS[line]
     # Each stretch of recall was gained at the precision of its right end.
     axes.step(
-        np.concatenate([[0.0], curve.recall]),
+        np.concatenate([np.zeros_like(curve.recall[:1]), curve.recall]),
         np.concatenate([curve.precision[:1], curve.precision]),
         where="pre",
         color=colour,

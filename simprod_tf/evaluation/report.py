@@ -141,6 +141,7 @@ def write_report(
         metrics=metrics,
         models=_models(evaluations, metrics),
         has_thresholds=any(e.max_distance is not None for e in evaluations),
+        has_pairs=any(len(e.pair_labels) for e in evaluations),
         curves_svg=Markup(curves_svg(evaluations)) if evaluations else "",
         curves_text=_curves_text(evaluations),
         sections=queries,
@@ -211,7 +212,11 @@ def _column(evaluations: Sequence[Evaluation], name: str) -> list[_Cell]:
 
 def _curves_text(evaluations: Sequence[Evaluation]) -> str:
     """The curves in words, for those who do not see them."""
-    areas = [f"{e.name}: area {e.metrics['pr_auc']}" for e in evaluations]
+    areas = [
+        f"{e.name}: area {e.metrics['pr_auc']}"
+        for e in evaluations
+        if "pr_auc" in e.metrics
+    ]
     return "Precision over recall of the test pairs. " + "; ".join(areas) + "."
 
 

@@ -1,0 +1,217 @@
+"""The SavedModel answers as training does, and where only TensorFlow is imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from simprod_tf.data.catalog import Product
+from simprod_tf.errors import FingerprintError, InputError, ModelError
+from simprod_tf.export import (
+    SavedEncoder,
+    export_encoder,
+    latest_version,
+    model_versions,
+)
+from simprod_tf.features.image import PictureSettings
+from simprod_tf.model.alexnet import build_alexnet
+from simprod_tf.model.encoder import EncoderSettings, build_encoder, build_head
+from simprod_tf.trained import TrainedEncoder
+
+
+@pytest.fixture(scope="module")
+def trained():
+    tf.keras.utils.set_random_seed(1)
+    tower = build_alexnet("small")
+    vectors = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    head = build_head(576, vectors, EncoderSettings(embedding_dim=16, hidden_units=32))
+    # As after training: a missing modality has a vector, and biases are not zero.
+    for weight in head.trainable_weights:
+        weight.assign_add(tf.random.normal(weight.shape, stddev=0.05, seed=2))
+    return TrainedEncoder(
+        build_encoder(tower, head),
+        PictureSettings(64, 64),
+        ("red", "mug", "350ml"),
+        {"decision": {"refused": "no pairs"}},
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "shop"
+    export_encoder(trained, folder)
+    return folder
+
+
+@pytest.fixture
+def odd_products(tmp_path, make_picture):
+    rgb = make_picture(5)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kinds = {
+        "jpeg": (rgb, "JPEG", {}),
+        "grey": (rgb.convert("L"), "JPEG", {}),
+        "cmyk": (rgb.convert("CMYK"), "JPEG", {}),
+        "rotated": (rgb, "JPEG", {"exif": exif}),
+        "rgba": (Image.merge("RGBA", (*rgb.split(), rgb.convert("L"))), "PNG", {}),
+        "pixel": (Image.new("RGB", (1, 1), (200, 30, 30)), "PNG", {}),
+        "gif": (rgb, "GIF", {}),
+        "large": (rgb.resize((900, 300)), "JPEG", {}),
+    }
+    products = [Product("title only", "Red mug, 350 ml")]
+    for name, (picture, kind, how) in kinds.items():
+        path = tmp_path / f"{name}.{kind.lower()}"
+        picture.save(path, kind, **how)
+        products.append(Product(name, "", str(path)))
+        products.append(Product(f"{name}, titled", "a red thing", str(path)))
+        products.append(Product(f"{name}, unknown words", "qwerty", str(path)))
+    return products
+
+
+def test_the_saved_model_answers_as_the_training_pipeline_does(
+    trained, saved, odd_products
+):
+    expected = trained.encode(odd_products)
+    found = SavedEncoder(saved).encode(odd_products, batch_size=4)
+    assert np.abs(found - expected).max() < 1e-5
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    assert len(np.unique(found.round(4), axis=0)) > len(odd_products) / 2
+
+
+def test_a_product_of_which_nothing_is_known_gets_zeros(trained, saved):
+    nothing = [Product("a"), Product("b", "qwerty")]
+    assert (trained.encode(nothing) == 0).all()
+    assert (SavedEncoder(saved).encode(nothing) == 0).all()
+
+
+def test_no_product_gives_no_embedding(saved):
+    assert SavedEncoder(saved).encode([]).shape == (0, 16)
+
+
+def test_a_trained_encoder_comes_back_the_same(trained, tmp_path, odd_products):
+    trained.save(tmp_path)
+    again = TrainedEncoder.load(tmp_path)
+    assert again.fingerprint == trained.fingerprint
+    assert again.vocabulary == trained.vocabulary
+    assert again.details["decision"] == {"refused": "no pairs"}
+    assert (again.encode(odd_products) == trained.encode(odd_products)).all()
+
+
+def test_the_fingerprint_tells_weights_words_and_preprocessing(trained):
+    words = TrainedEncoder(trained.model, trained.pictures, ("mug", "red", "350ml"))
+    pixels = TrainedEncoder(
+        trained.model, PictureSettings(64, 70), trained.vocabulary
+    )
+    model = tf.keras.models.clone_model(trained.model)
+    model.set_weights(trained.model.get_weights())
+    same = TrainedEncoder(model, trained.pictures, trained.vocabulary)
+    prints = {one.fingerprint for one in (trained, words, pixels)}
+    assert len(prints) == 3
+    assert same.fingerprint == trained.fingerprint
+    weights = model.get_weights()
+    weights[0] = weights[0] + 1e-6
+    model.set_weights(weights)
+    assert same.fingerprint not in prints
+
+
+def test_what_does_not_belong_together_is_refused(trained, tmp_path):
+    trained.save(tmp_path)
+    (tmp_path / "vocabulary.txt").write_text("red\nmug\n500ml\n")
+    with pytest.raises(FingerprintError, match=trained.fingerprint):
+        TrainedEncoder.load(tmp_path)
+    (tmp_path / "encoder.keras").write_bytes(b"cut short")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        TrainedEncoder.load(tmp_path)
+    with pytest.raises(ModelError, match="holds no trained encoder"):
+        TrainedEncoder.load(tmp_path / "none")
+
+
+def test_versions_count_up_and_the_newest_is_loaded(trained, tmp_path):
+    folder = tmp_path / "shop"
+    assert model_versions(folder) == []
+    assert export_encoder(trained, folder) == folder / "1"
+    (folder / "9").mkdir()
+    assert export_encoder(trained, folder) == folder / "10"
+    assert latest_version(folder) == folder / "10"
+    assert latest_version(folder / "1") == folder / "1"
+    with pytest.raises(ModelError, match="holds no SavedModel"):
+        latest_version(tmp_path / "none")
+
+
+def test_the_manifest_goes_with_the_model(trained, saved):
+    manifest = json.loads((saved / "1" / "manifest.json").read_text())
+    assert manifest["fingerprint"] == trained.fingerprint
+    assert manifest["dim"] == 16
+    assert manifest["decision"] == {"refused": "no pairs"}
+    assert set(manifest["signatures"]) == {"serving_default"}
+
+
+def test_pictures_that_cannot_be_used_are_named(saved, tmp_path, picture):
+    encoder = SavedEncoder(saved)
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(picture.read_bytes()[:300])
+    products = [Product("a", "", str(picture)), Product("b", "", str(bad))]
+    with pytest.raises(InputError, match="bad.jpg: the picture cannot be decoded"):
+        encoder.encode(products)
+    with pytest.raises(InputError, match="gone.jpg: the picture cannot be read"):
+        encoder.encode([Product("c", "", str(tmp_path / "gone.jpg"))])
+
+
+def test_a_damaged_saved_model_is_refused(saved, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(saved, copy)
+    (copy / "1" / "variables" / "variables.index").write_bytes(b"")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        SavedEncoder(copy)
+
+
+ALONE = """
+import sys
+import numpy as np
+import tensorflow as tf
+module = tf.saved_model.load(sys.argv[1])
+embed = module.signatures["serving_default"]
+picture = open(sys.argv[2], "rb").read()
+out = embed(image_bytes=tf.constant([picture, b""]), title=tf.constant(["", "red mug"]))
+np.save(sys.argv[3], out["embedding"].numpy())
+"""
+VERSION_1 = """
+import sys
+import numpy as np
+import tensorflow as tf
+picture = open(sys.argv[2], "rb").read()
+with tf.compat.v1.Session(graph=tf.Graph()) as session:
+    meta = tf.compat.v1.saved_model.load(session, ["serve"], sys.argv[1])
+    signature = meta.signature_def["serving_default"]
+    feed = {
+        signature.inputs["image_bytes"].name: np.array([picture, b""], object),
+        signature.inputs["title"].name: np.array(["", "red mug"], object),
+    }
+    out = session.run(signature.outputs["embedding"].name, feed)
+np.save(sys.argv[3], out)
+"""
+NOTHING_OF_OURS = """
+assert not {"simprod_tf", "scann", "tensorflow_addons"} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize("script", [ALONE, VERSION_1], ids=["load", "v1 Session.run"])
+def test_a_process_with_tensorflow_alone_gets_the_same(
+    trained, saved, picture, tmp_path, script
+):
+    out = tmp_path / "out.npy"
+    subprocess.run(
+        [sys.executable, "-c", script + NOTHING_OF_OURS, str(saved / "1"),
+         str(picture), str(out)],
+        check=True, cwd=tmp_path,
+    )  # fmt: skip
+    products = [Product("a", "", str(picture)), Product("b", "red mug")]
+    assert np.abs(np.load(out) - trained.encode(products)).max() < 1e-5
