@@ -35,7 +35,7 @@ class TrainingSettings:
         learning_rate: Of Adam.
         margin: Distance that dissimilar pairs are pushed to.
         patience: Epochs without a better validation PR-AUC before stopping.
-        mined_weight: Weight of a mined pair beside a hand-labelled one's 1.
+        mined_weight: Factor on the weights of mined pairs, which are below 1 already.
         seed: Of everything random.
     """
 
@@ -44,7 +44,7 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     margin: float = 1.0
     patience: int = 6
-    mined_weight: float = 0.5
+    mined_weight: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -105,9 +105,7 @@ def test_a_trained_encoder_comes_back_the_same(trained, tmp_path, odd_products):
 
 def test_the_fingerprint_tells_weights_words_and_preprocessing(trained):
     words = TrainedEncoder(trained.model, trained.pictures, ("mug", "red", "350ml"))
-    pixels = TrainedEncoder(
-        trained.model, PictureSettings(64, 70), trained.vocabulary
-    )
+    pixels = TrainedEncoder(trained.model, PictureSettings(64, 70), trained.vocabulary)
     model = tf.keras.models.clone_model(trained.model)
     model.set_weights(trained.model.get_weights())
     same = TrainedEncoder(model, trained.pictures, trained.vocabulary)

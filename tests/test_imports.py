@@ -87,7 +87,9 @@ def test_heavy_libraries_stay_in_their_rooms():
 
 def test_nobody_imports_the_command_line():
     users = {
-        room for _, room, name in rooms_and_imports() if name.startswith("simprod_tf.cli")
+        room
+        for _, room, name in rooms_and_imports()
+        if name.startswith("simprod_tf.cli")
     }
     assert users <= {"cli", "__main__"}
 

@@ -88,9 +88,7 @@ def test_the_same_seed_gives_the_same_encoder(shop):
     models = [head(), head()]
     for model in models:
         tf.keras.utils.set_random_seed(5)
-        fit_encoder(
-            model, arrays, catalog, train, validation=None, settings=settings
-        )
+        fit_encoder(model, arrays, catalog, train, validation=None, settings=settings)
     first, second = (model.get_weights() for model in models)
     assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(first, second))
 

@@ -33,12 +33,12 @@ screen = Console(stderr=True)
 
 def quiet(verbose: bool) -> None:
     """Keeps TensorFlow's start-up noise off the screen, or shows the log."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=screen, show_path=False)],
+    )
     if verbose:
-        logging.basicConfig(
-            level=logging.INFO,
-            format="%(message)s",
-            handlers=[RichHandler(console=screen, show_path=False)],
-        )
         return
     # 3 hides even the "errors" that a machine without a GPU reports at import.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -74,7 +74,7 @@ class Bars:
     def __call__(self, what: str, done: int, total: int) -> None:
         """Moves the bar of `what`; a bar that was full begins anew."""
         task = self._tasks.get(what)
-        if task is None or self._progress.tasks[task].finished:
+        if task is None or (self._progress.tasks[task].finished and done < total):
             task = self._tasks[what] = self._progress.add_task(what, total=total)
         self._progress.update(task, completed=done, total=total)
 

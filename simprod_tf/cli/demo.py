@@ -55,8 +55,15 @@ def _print_summary(result: DemoResult) -> None:
     out.print(table)
     for note in result.notes:
         out.print(note, highlight=False)
-    folder = result.folder
-    out.print(f"\n{result.matches} matches: {folder / 'similar.parquet'}")
+    folder, decision = result.folder, result.decision
+    up_to = "the 10 nearest of each, since no threshold held its precision"
+    if "refused" not in decision:
+        up_to = (
+            f"up to distance {decision['max_distance']:.3f}, precision at least "
+            f"{decision['precision_lower_bound']:.2f} on {decision['num_pairs']} "
+            "validation pairs"
+        )
+    out.print(f"\n{result.matches} matches ({up_to}): {folder / 'similar.parquet'}")
     out.print(f"Search it:   simprod search {folder / 'index'} --id p000001")
     out.print(f"The report:  {result.report}")
 

@@ -54,14 +54,16 @@ def train(
         ),
     ] = None,
     embedding_dim: Annotated[int, typer.Option(help="Length of embeddings.")] = 128,
-    hidden_units: Annotated[int, typer.Option(help="Of the layer before.")] = 256,
+    hidden_units: Annotated[
+        int, typer.Option(help="Of a ReLU layer before the projection.")
+    ] = 0,
     epochs: Annotated[int, typer.Option(help="At most.")] = 30,
     batch_size: Annotated[int, typer.Option(help="Pairs in a step.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
     margin: Annotated[float, typer.Option(help="Of the contrastive loss.")] = 1.0,
     mined_weight: Annotated[
-        float, typer.Option(help="Of a mined pair beside a hand-labelled one.")
-    ] = 0.5,
+        float, typer.Option(help="Factor on the weights of mined pairs.")
+    ] = 1.0,
     precision: Annotated[
         float, typer.Option(help="What the distance threshold must hold.")
     ] = 0.9,

@@ -40,7 +40,7 @@ def draw_picture(
     """Returns one seller's picture of `product`, `image_size` pixels square, RGB."""
     canvas = _background(image_size * _OVERSAMPLING, rng)
     scene = Pen(canvas, _camera(canvas.width, rng))
-    if rng.random() < 0.3:
+    if rng.random() < 0.12:
         _draw_clutter(scene, rng)
     if rng.random() < 0.5:
         _draw_shadow(scene)
@@ -48,7 +48,7 @@ def draw_picture(
     shown = min(product.pack, 3) if rng.random() < 0.75 else 1
     for x, y, scale in _PACK_PLACES[shown]:
         draw_product(scene.moved(x, y, scale), product)
-    if rng.random() < 0.15:
+    if rng.random() < 0.08:
         _draw_sticker(canvas, rng)
     return _lit(canvas.reduce(_OVERSAMPLING), rng)
 
@@ -74,15 +74,15 @@ def _camera(width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _background(width: int, rng: np.random.Generator) -> Image.Image:
-    """Returns a white, graded, mottled or wooden background."""
+    """Returns a background: mostly white, as shops ask for, else graded or textured."""
     kind = rng.random()
-    if kind < 0.35:
+    if kind < 0.65:
         return Image.new("RGB", (width, width), (int(rng.integers(225, 256)),) * 3)
-    if kind < 0.60:
-        tiles = rng.uniform(40, 240, 3) + rng.normal(0, 45, (2, 2, 3))
-    elif kind < 0.80:
+    if kind < 0.80:
+        tiles = rng.uniform(120, 245, 3) + rng.normal(0, 25, (2, 2, 3))
+    elif kind < 0.90:
         mottle = rng.normal(0, 24, (24, 24, 1)) + rng.normal(0, 9, (24, 24, 3))
-        tiles = rng.uniform(50, 220, 3) + mottle
+        tiles = rng.uniform(90, 230, 3) + mottle
     else:
         tone = np.array([170, 120, 75]) * rng.uniform(0.5, 1.3)
         grain = rng.normal(0, 0.14, (28, 2, 1)) + rng.normal(0, 0.03, (28, 2, 1))
@@ -126,7 +126,7 @@ def _lit(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Returns the picture under one seller's lamp, through one seller's camera."""
     size = picture.width
     # Brightness, colour cast, and light that falls in from one side.
-    cast = np.exp(rng.normal(0, 0.18) + rng.normal(0, 0.06, 3)).astype(np.float32)
+    cast = np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.04, 3)).astype(np.float32)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
     slope = rng.normal(0, 0.14, 2).astype(np.float32)
     light = 1 + slope[0] * ramp[:, None] + slope[1] * ramp[None, :]

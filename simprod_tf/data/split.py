@@ -2,7 +2,8 @@
 
 Products are tied together when they share a group, a picture (the same bytes) or a
 title, or when a hand label says they are similar; whatever hangs together stays on
-one side.
+one side. Components that hand labels call dissimilar may be parted, but such a pair is
+then lost to every side: they are kept together as far as small clusters allow.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from simprod_tf.data.tables import read_table, write_table
 from simprod_tf.errors import InputError, SimprodError
 
 SIDES = ("train", "validation", "test")
+# Above this share of the products a cluster takes in no further component.
+MAX_CLUSTER = 0.05
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,17 @@ def split_catalog(
             f"shares must be at least 0 and leave some for training, got validation "
             f"{validation} and test {test}."
         )
-    component = _components(catalog, hand_pairs)
-    sizes = np.bincount(component)
+    rng = np.random.default_rng(seed)
+    cluster = _clusters(_components(catalog, hand_pairs), catalog, hand_pairs, rng)
+    sizes = np.bincount(cluster)
     wanted = np.array([1 - validation - test, validation, test]) * len(catalog)
     side_of = np.zeros(len(sizes), int)
-    for one in np.random.default_rng(seed).permutation(len(sizes)):
+    for one in rng.permutation(len(sizes)):
         # The side that lacks most: a huge component can only fall to a large side.
         side = int(np.argmax(wanted))
         side_of[one] = side
         wanted[side] -= sizes[one]
-    return Split({id: SIDES[side_of[c]] for id, c in zip(catalog.ids, component)})
+    return Split({id: SIDES[side_of[c]] for id, c in zip(catalog.ids, cluster)})
 
 
 def check_split(catalog: Catalog, split: Split, *, hand_pairs: Pairs | None) -> None:
@@ -123,6 +127,39 @@ def _components(catalog: Catalog, hand_pairs: Pairs | None) -> np.ndarray:
     size = len(catalog)
     graph = coo_matrix((np.ones(len(rows)), (rows[:, 0], rows[:, 1])), (size, size))
     return connected_components(graph, directed=False)[1]
+
+
+def _clusters(
+    component: np.ndarray,
+    catalog: Catalog,
+    hand_pairs: Pairs | None,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Returns the [P] cluster of each product: components joined by dissimilar pairs.
+
+    In random order each pair joins the two clusters that it connects, unless they
+    would outgrow `MAX_CLUSTER`: one giant cluster could not be split.
+    """
+    if hand_pairs is None:
+        return component
+    dissimilar = hand_pairs.where(hand_pairs.labels == 0)
+    ends = np.stack(
+        [
+            component[catalog.rows_of(dissimilar.anchor_ids)],
+            component[catalog.rows_of(dissimilar.other_ids)],
+        ],
+        axis=1,
+    )
+    sizes = np.bincount(component)
+    members = {one: [one] for one in range(len(sizes))}
+    cluster = np.arange(len(sizes))
+    for first, second in rng.permutation(ends):
+        kept, taken = cluster[first], cluster[second]
+        both = members[kept] + members[taken]
+        if kept != taken and sizes[both].sum() <= MAX_CLUSTER * len(catalog):
+            members[kept] = both
+            cluster[members.pop(taken)] = kept
+    return np.unique(cluster, return_inverse=True)[1][component]
 
 
 def _edges(catalog: Catalog, hand_pairs: Pairs | None) -> Iterator[tuple[int, int]]:

@@ -52,7 +52,7 @@ class ShopSettings:
     """How large the shop is, and how noisy what is known about it.
 
     `products` counts the catalogue's rows: sellers' offers, about three of each
-    product. `num_hand_pairs` None stands for 0.8 pairs a row. `behaviour_noise` is
+    product. `num_hand_pairs` None stands for 1.6 pairs a row. `behaviour_noise` is
     the share of purchases whose last view of another id is of another product. Right
     pairs repeat and wrong ones scatter: of the different pairs that the last views
     give, the default leaves about a quarter wrong. Purchases of products with a single
@@ -64,8 +64,8 @@ class ShopSettings:
     image_size: int = 128
     missing_image_share: float = 0.06
     missing_title_share: float = 0.06
-    sessions_per_product: float = 8.0
-    behaviour_noise: float = 0.12
+    sessions_per_product: float = 12.0
+    behaviour_noise: float = 0.1
     num_hand_pairs: int | None = None
     labelling_error: float = 0.02
 
@@ -79,7 +79,7 @@ class ShopSettings:
         _require("sessions_per_product", self.sessions_per_product, 0.1, 1000)
         _require("behaviour_noise", self.behaviour_noise, 0, 1)
         if self.num_hand_pairs is not None:
-            _require("num_hand_pairs", self.num_hand_pairs, 1, self.products)
+            _require("num_hand_pairs", self.num_hand_pairs, 1, 4 * self.products)
         _require("labelling_error", self.labelling_error, 0, 0.5)
 
 
@@ -229,7 +229,7 @@ def _write_pairs(
     num_pairs = settings.num_hand_pairs
     pairs = label_pairs(
         offers,
-        num_pairs=round(0.8 * len(offers)) if num_pairs is None else num_pairs,
+        num_pairs=round(1.6 * len(offers)) if num_pairs is None else num_pairs,
         labelling_error=settings.labelling_error,
         seed=settings.seed,
     )

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from simprod_tf.data.catalog import Catalog
 from simprod_tf.data.pairs import Pairs
+from simprod_tf.features.augment import augment_pictures
 
 
 def pair_batches(
@@ -27,8 +28,7 @@ def pair_batches(
         catalog: Whose rows the arrays follow.
         pairs: The pairs; all their ids are in the catalogue.
         batch_size: Pairs in a batch; the last batch of a pass may be smaller.
-        training: New order each pass, the two sides swapped at random, and pictures
-            (`image`) flipped, shifted and lit at random.
+        training: New order each pass, and pictures (`image`) changed at random.
         seed: Of that order and those changes.
 
     Returns:
@@ -55,7 +55,9 @@ def pair_batches(
 
     dataset = dataset.map(gather, num_parallel_calls=1)
     if training and "image" in arrays:
-        dataset = dataset.map(_augment(seed), num_parallel_calls=tf.data.AUTOTUNE)
+        seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+        dataset = tf.data.Dataset.zip((dataset, seeds.batch(4)))
+        dataset = dataset.map(_with_changed_pictures, num_parallel_calls=2)
     return dataset.prefetch(2)
 
 
@@ -65,29 +67,13 @@ def _rows_of(array: np.ndarray, rows: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(found, [None, *array.shape[1:]])
 
 
-def _augment(seed: int):  # type: ignore[no-untyped-def]
-    """Returns a map that changes both pictures of each pair, each on its own."""
-    layers = tf.keras.layers
-    change = tf.keras.Sequential(
-        [
-            layers.RandomFlip("horizontal", seed=seed),
-            layers.RandomTranslation(0.08, 0.08, fill_mode="nearest", seed=seed + 1),
-            layers.RandomZoom((-0.1, 0.1), fill_mode="nearest", seed=seed + 2),
-            layers.RandomBrightness(0.15, seed=seed + 3),
-            layers.RandomContrast(0.15, seed=seed + 4),
-        ]
-    )
-
-    def changed(
-        inputs: dict[str, tf.Tensor], labels: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-        images = {
-            n: x for n, x in inputs.items() if n.endswith("_image") and x.ndim == 4
-        }
-        new = {
-            name: change(tf.cast(image, tf.float32), training=True)
-            for name, image in images.items()
-        }
-        return {**inputs, **new}, labels, weights
-
-    return changed
+def _with_changed_pictures(
+    batch: tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor], seeds: tf.Tensor
+) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    """Changes the pictures of both sides, each by two of the four [4] seeds."""
+    inputs, labels, weights = batch
+    new = {
+        "anchor_image": augment_pictures(inputs["anchor_image"], seeds[:2]),
+        "other_image": augment_pictures(inputs["other_image"], seeds[2:]),
+    }
+    return {**inputs, **new}, labels, weights

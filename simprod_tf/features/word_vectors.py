@@ -71,9 +71,9 @@ NO_WORDS = WordVectors((), np.zeros((0, 1), np.float32))
 def train_word_vectors(
     titles: Sequence[Sequence[str]],
     *,
-    dim: int = 64,
-    epochs: int = 20,
-    min_count: int = 2,
+    dim: int = 128,
+    epochs: int = 40,
+    min_count: int = 1,
     seed: int = 0,
 ) -> WordVectors:
     """Returns skip-gram vectors of the words of tokenised titles; repeatable."""

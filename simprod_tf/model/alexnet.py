@@ -63,7 +63,7 @@ PRESETS = {
     ),
     # The same plan, narrower, for 64 pixels on a CPU; trained from nothing.
     "small": AlexNetPreset(
-        64, 64, (32, 64, 96, 96, 64), (5, 2, 2), 3, 1, False, 256,
+        64, 64, (24, 48, 64, 64, 64), (5, 2, 2), 3, 1, False, 256,
         (127.5, 127.5, 127.5), (63.75, 63.75, 63.75),
     ),
 }  # fmt: skip

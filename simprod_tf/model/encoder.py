@@ -26,17 +26,24 @@ Source = tuple[str, tf.Tensor, tf.Tensor]
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """The sizes of the projection; `embedding_dim` 0 leaves it out (raw features)."""
+    """The sizes of the projection.
+
+    Attributes:
+        embedding_dim: Length of the embeddings; 0 leaves the projection out.
+        hidden_units: Of a ReLU layer before it; 0 for none. A linear projection keeps
+            what the features tell of products unlike those it was trained on.
+        dropout: Share of the fused features left out in a training step.
+    """
 
     embedding_dim: int = 128
-    hidden_units: int = 256
+    hidden_units: int = 0
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        if self.embedding_dim < 0 or self.hidden_units < 1:
+        if self.embedding_dim < 0 or self.hidden_units < 0:
             raise ValueError(
-                "embedding_dim must be at least 0 and hidden_units at least 1, got "
+                "embedding_dim and hidden_units must be at least 0, got "
                 f"{self.embedding_dim} and {self.hidden_units}."
             )
         if not 0 <= self.dropout < 1:
@@ -134,9 +141,13 @@ def _projection(sources: list[Source], settings: EncoderSettings) -> tf.Tensor:
     ]
     flags = [has for _, _, has in sources]
     x = layers.Concatenate(name="fused")(parts + flags)
-    x = layers.Dense(settings.hidden_units, "relu", name="hidden")(x)
-    x = layers.Dropout(settings.dropout, name="drop_hidden")(x)
-    x = layers.Dense(settings.embedding_dim, name="projection")(x)
+    if settings.hidden_units:
+        x = layers.Dense(settings.hidden_units, "relu", name="hidden")(x)
+    x = layers.Dropout(settings.dropout, name="drop_fused")(x)
+    # Orthogonal: distances at first are nearly those of the features themselves.
+    x = layers.Dense(
+        settings.embedding_dim, kernel_initializer="orthogonal", name="projection"
+    )(x)
     x = UnitLength(name="unit_embedding")(x)
     any_of = layers.Maximum(name="has_any")(flags) if len(flags) > 1 else flags[0]
     return layers.Multiply(name="embedding")([x, any_of])

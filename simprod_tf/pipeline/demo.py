@@ -36,13 +36,24 @@ from simprod_tf.pipeline.train import TrainPlan, train_run
 from simprod_tf.trained import TrainedEncoder
 from simprod_tf.training import TrainingSettings
 
+# What the distance threshold holds on the validation pairs: half of those that are not
+# similar differ in size, colour or pack count alone.
+PRECISION = 0.75
+
+
+def _plan(epochs: int = 1, **settings: Any) -> TrainPlan:
+    """Epochs are few, for a demo's sake."""
+    training = TrainingSettings(epochs=epochs)
+    return TrainPlan(training=training, precision=PRECISION, **settings)
+
+
 # The triad of the published description, beside the features as they are. The last
 # one is compared with the others, and serves.
 MODELS = {
-    "untrained": TrainPlan(raw=True),
-    "hand": TrainPlan(train_on="hand"),
-    "mined": TrainPlan(train_on="mined"),
-    "hand+mined": TrainPlan(train_on="both"),
+    "untrained": _plan(raw=True),
+    "hand": _plan(16, train_on="hand"),
+    "mined": _plan(8, train_on="mined"),
+    "hand+mined": _plan(8, train_on="both"),
 }
 
 
@@ -54,6 +65,7 @@ class DemoResult:
     models: list[dict[str, Any]]
     notes: list[str]
     matches: int
+    decision: dict[str, Any]
 
     @property
     def report(self) -> Path:
@@ -167,15 +179,17 @@ class _Demo:
         index_catalog(self._encoder(), catalog, path, progress=self.progress)
 
     def match(self, path: Path) -> None:
+        """Writes the matches; without a threshold, the nearest products."""
         index = load_index(self.folder / "index")
         content = index.extra["decision"]
-        if "refused" in content:
-            raise SimprodError(f"the demo has no threshold: {content['refused']}")
-        decision = Decision.from_json(content)
+        decision = None if "refused" in content else Decision.from_json(content)
         table = find_matches(
-            index, k=10, max_distance=decision.max_distance, decision=decision,
+            index,
+            k=10,
+            max_distance=2.0 if decision is None else decision.max_distance,
+            decision=decision,
             progress=about(self.progress, "Matching products"),
-        )  # fmt: skip
+        )
         write_matches(table, path)
 
     def evaluate(self, path: Path, catalog: Catalog) -> None:
@@ -195,7 +209,10 @@ class _Demo:
         path = self.folder / "evaluation" / "evaluation.json"
         content = json.loads(path.read_text(encoding="utf-8"))
         matches = pq.read_metadata(self.folder / "similar.parquet").num_rows
-        return DemoResult(self.folder, content["models"], content["notes"], matches)
+        decision = load_index(self.folder / "index").extra["decision"]
+        return DemoResult(
+            self.folder, content["models"], content["notes"], matches, decision
+        )
 
     def _encoder(self) -> SavedEncoder:
         return SavedEncoder(latest_version(self.folder / "models" / list(MODELS)[-1]))

@@ -85,7 +85,7 @@ def evaluate_run(
     *,
     title: str = "Similar products",
     facts: Sequence[tuple[str, str]] = (),
-    compare: str = "map_at_r",
+    compare: Sequence[str] = ("pr_auc", "map_at_r"),
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[list[Evaluation], list[str]]:
@@ -99,7 +99,11 @@ def evaluate_run(
         for name, folder in models.items()
     ]
     evaluations = [one.evaluation for one in judged]
-    notes = comparison_notes(evaluations, metric=compare, seed=seed)
+    notes = [
+        note
+        for metric in compare
+        for note in comparison_notes(evaluations, metric=metric, seed=seed)
+    ]
     report = Path(out) / "report.html"
     write_report(
         report,
@@ -133,10 +137,7 @@ def comparison_notes(
             verdict = "is worse than"
         else:
             verdict = "is not clearly different from"
-        notes.append(
-            f"{last.name} {verdict} {other.name} in {metric}: "
-            f"the difference is {change}."
-        )
+        notes.append(f"{last.name} {verdict} {other.name} in {metric}: {change} apart.")
     return notes
 
 

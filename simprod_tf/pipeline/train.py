@@ -66,9 +66,9 @@ class WordSettings:
     """Where word vectors come from: a file, or training on the catalogue's titles."""
 
     path: str | None = None
-    dim: int = 64
-    epochs: int = 20
-    min_count: int = 2
+    dim: int = 128
+    epochs: int = 40
+    min_count: int = 1
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,7 @@ def _decision(
     try:
         return choose_threshold(distances, pairs.labels, precision=precision).to_json()
     except ThresholdError as error:
-        log.warning("%s", error)
+        log.info("%s", error)
         return {"refused": str(error)}
 
 

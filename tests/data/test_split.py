@@ -107,3 +107,27 @@ def test_a_split_comes_back_and_a_wrong_side_is_named(tmp_path):
 def test_impossible_shares_are_refused():
     with pytest.raises(ValueError, match=r"validation 0.5 and test 0.5"):
         split_catalog(catalog_of(["", ""]), validation=0.5, test=0.5)
+
+
+def test_dissimilar_pairs_stay_on_one_side_as_far_as_clusters_are_small():
+    """Lines of four groups, compared within the line: no side should lose a pair."""
+    groups = [f"g{i // 2}" for i in range(800)]
+    catalog = catalog_of(groups)
+    near = [(8 * line + 2 * i, 8 * line + 2 * i + 2) for line in range(100)
+            for i in range(3)]  # fmt: skip
+    rng = np.random.default_rng(0)
+    far = [tuple(rng.integers(0, 400, 2) * 2) for _ in range(600)]
+
+    def kept(pairs):
+        ids = [(f"p{a}", f"p{b}") for a, b in pairs]
+        hand = canonical_pairs(*zip(*ids), [0] * len(ids))
+        split = split_catalog(catalog, hand_pairs=hand)
+        check_split(catalog, split, hand_pairs=hand)
+        counts = split.counts()
+        assert abs(counts["train"] - 480) <= 40
+        sides = split.sides
+        return np.mean([sides[a] == sides[b] for a, b in ids])
+
+    assert kept(near) == 1.0
+    # A tangle cannot be kept whole; at random 0.6^2 + 0.15^2 + 0.25^2 = 0.445 would be.
+    assert 0.5 < kept(far) < 1

@@ -59,7 +59,8 @@ def keyed():
 
 
 @pytest.mark.parametrize(
-    "name", ["v.bin", "v.bin.gz", "v.txt", "glove.txt", "v.vec", "v.txt.gz", "v.kv", "v.npz"]
+    "name",
+    ["v.bin", "v.bin.gz", "v.txt", "glove.txt", "v.vec", "v.txt.gz", "v.kv", "v.npz"],
 )
 def test_every_format_loads(tmp_path, keyed, name):
     path = tmp_path / name

@@ -126,7 +126,9 @@ def test_weights_come_back(tmp_path, names):
 def test_weights_that_do_not_fit_are_refused(tmp_path):
     path = tmp_path / "w.npz"
     saved_weights(build_alexnet("small"), path)
-    with pytest.raises(ModelError, match="has no fc6/kernel; .*pool5 needs the convolut"):
+    with pytest.raises(
+        ModelError, match="has no fc6/kernel; .*pool5 needs the convolut"
+    ):
         load_alexnet_weights(build_alexnet("small", output_layer="fc6"), path)
     with pytest.raises(ModelError, match="conv1 needs shapes .*another preset"):
         load_alexnet_weights(build_alexnet("torchvision"), path)

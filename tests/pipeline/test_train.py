@@ -78,9 +78,10 @@ def test_a_run_folder_holds_encoder_split_history_and_decision(shop, tmp_path):
     )
     trained = TrainedEncoder.load(tmp_path / "run")
     assert trained.fingerprint == result.fingerprint
-    assert trained.details["products"] == read_split(
-        tmp_path / "run" / "split.parquet"
-    ).counts()
+    assert (
+        trained.details["products"]
+        == read_split(tmp_path / "run" / "split.parquet").counts()
+    )
     history = read_table(tmp_path / "run" / "history.csv")
     assert history.strings("epoch") == ["1", "2"]
     assert set(result.details["decision"]) & {"max_distance", "refused"}
@@ -109,7 +110,9 @@ def test_a_frozen_tower_keeps_its_weights_and_a_trained_one_does_not(
     after = found.get_layer("alexnet_small_pool5").get_weights()
     same = [np.array_equal(a, b) for a, b in zip(before, after)]
     assert all(same) if frozen else not any(same)
-    assert (found.get_layer("head").get_layer("missing_text").get_weights()[0] != 0).any()
+    assert (
+        found.get_layer("head").get_layer("missing_text").get_weights()[0] != 0
+    ).any()
     assert TrainedEncoder.load(tmp_path / "run").details["decision"] == {
         "refused": "there were no validation pairs."
     }
@@ -118,7 +121,10 @@ def test_a_frozen_tower_keeps_its_weights_and_a_trained_one_does_not(
 def test_raw_features_are_not_trained(shop, tmp_path):
     catalog, hand, _ = shop
     train_run(
-        catalog, tmp_path / "raw", hand=hand, plan=TrainPlan(raw=True, words=QUICK.words)
+        catalog,
+        tmp_path / "raw",
+        hand=hand,
+        plan=TrainPlan(raw=True, words=QUICK.words),
     )
     trained = TrainedEncoder.load(tmp_path / "raw")
     assert trained.dim == 576 + 8
@@ -129,9 +135,7 @@ def test_all_trainings_share_one_split_and_validate_by_hand(shop, tmp_path):
     catalog, hand, mined = shop
     details = {}
     for train_on in ("hand", "mined", "both"):
-        plan = TrainPlan(
-            train_on=train_on, words=QUICK.words, training=QUICK.training
-        )
+        plan = TrainPlan(train_on=train_on, words=QUICK.words, training=QUICK.training)
         out = tmp_path / train_on
         details[train_on] = train_run(
             catalog, out, hand=hand, mined=mined, plan=plan
