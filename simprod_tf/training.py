@@ -19,7 +19,7 @@ import tensorflow as tf
 from simprod_tf.data.catalog import Catalog
 from simprod_tf.data.pairs import Pairs
 from simprod_tf.features.batches import pair_batches
-from simprod_tf.model.losses import contrastive_loss
+from simprod_tf.model.losses import MAX_DISTANCE, contrastive_loss
 from simprod_tf.model.siamese import build_siamese
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ class TrainingSettings:
                 raise ValueError(
                     f"{name} must be at least 1, got {getattr(self, name)}."
                 )
+        if not 0 < self.margin <= MAX_DISTANCE:
+            raise ValueError(f"margin must be in (0, 2], got {self.margin}.")
         for name in ("learning_rate", "mined_weight"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")

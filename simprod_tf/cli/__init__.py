@@ -16,6 +16,8 @@ from simprod_tf.cli.console import print_error, quiet
 from simprod_tf.cli.demo import demo
 from simprod_tf.errors import SimprodError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="simprod",
     no_args_is_help=True,
@@ -70,6 +72,8 @@ def main() -> None:
     except SimprodError as error:
         print_error(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        print_error("interrupted; nothing is left half-written.")
-        sys.exit(130)
+    except SystemExit as stop:
+        # Typer answers Ctrl-C with this code, and without a word.
+        if stop.code == INTERRUPTED:
+            print_error("interrupted; nothing is left half-written.")
+        raise

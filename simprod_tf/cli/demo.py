@@ -43,11 +43,14 @@ def demo(
 
 def _print_summary(result: DemoResult) -> None:
     out = Console()
-    names = list(result.models[0]["metrics"])
-    table = Table(title="Held-out products and hand-labelled pairs (synthetic)")
+    names = list(dict.fromkeys(name for m in result.models for name in m["metrics"]))
+    table = Table(
+        title="Held-out products and hand-labelled pairs (synthetic)",
+        caption="Below each value its 95 % interval, by resampling groups.",
+    )
     table.add_column("model")
     for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(name.replace("_at_", "@").replace("_", " "), justify="right")
     for model in result.models:
         table.add_row(
             model["name"], *(_cell(model["metrics"].get(name)) for name in names)
@@ -71,4 +74,5 @@ def _print_summary(result: DemoResult) -> None:
 def _cell(metric: dict[str, float] | None) -> str:
     if metric is None or metric["value"] is None:
         return ""
-    return f"{metric['value']:.3f}\n{metric['low']:.3f}-{metric['high']:.3f}"
+    low, high = (f"{metric[end]:.2f}".lstrip("0") for end in ("low", "high"))
+    return f"{metric['value']:.3f}\n{low}-{high}"

@@ -61,8 +61,13 @@ class Pairs:
 
     def where(self, mask: np.ndarray) -> Pairs:
         """Returns the pairs that a [N] bool mask selects."""
-        columns = (self.anchor_ids, self.other_ids, self.labels, self.weights)
-        return Pairs(*(column[mask] for column in columns), self.sources[mask])
+        return Pairs(
+            self.anchor_ids[mask],
+            self.other_ids[mask],
+            self.labels[mask],
+            self.weights[mask],
+            self.sources[mask],
+        )
 
     def within(self, ids: Sequence[str] | np.ndarray) -> Pairs:
         """Returns the pairs of which both products are among `ids`."""

@@ -17,7 +17,10 @@ Progress = Callable[[int, int], None]
 
 
 def picture_batches(
-    paths: Sequence[str], settings: PictureSettings, *, batch_size: int = 64
+    paths: Sequence[str] | np.ndarray,
+    settings: PictureSettings,
+    *,
+    batch_size: int = 64,
 ) -> tf.data.Dataset:
     """Returns batches of [B, H, W, 3] uint8 pixels of picture files, in order.
 
@@ -42,7 +45,7 @@ def picture_batches(
 
 
 def decode_catalog(
-    paths: Sequence[str],
+    paths: Sequence[str] | np.ndarray,
     settings: PictureSettings,
     *,
     progress: Progress | None = None,
@@ -61,7 +64,7 @@ def decode_catalog(
 
 
 def extract_features(
-    paths: Sequence[str],
+    paths: Sequence[str] | np.ndarray,
     tower: tf.keras.Model,
     settings: PictureSettings,
     *,
@@ -86,7 +89,7 @@ def word_ids(titles: Sequence[str], table: WordIds) -> np.ndarray:
 
 def _fill(
     out: np.ndarray,
-    paths: Sequence[str],
+    paths: Sequence[str] | np.ndarray,
     settings: PictureSettings,
     compute: Callable[[tf.Tensor], np.ndarray],
     progress: Progress | None,
@@ -103,7 +106,7 @@ def _fill(
 
 
 def _undecodable(
-    paths: Sequence[str], settings: PictureSettings, error: Any
+    paths: Sequence[str] | np.ndarray, settings: PictureSettings, error: Any
 ) -> Exception:
     """Finds the picture that stopped a batch, and says what is wrong with it."""
     for path in paths:

@@ -69,6 +69,14 @@ PRESETS = {
 }  # fmt: skip
 
 
+def require_output_layer(name: str) -> None:
+    """Refuses a name that is not in `OUTPUT_LAYERS`."""
+    if name not in OUTPUT_LAYERS:
+        raise ValueError(
+            f"output_layer must be one of {', '.join(OUTPUT_LAYERS)}, got {name!r}."
+        )
+
+
 def preset_named(name: str) -> AlexNetPreset:
     """Returns a preset; ValueError names those there are."""
     if name not in PRESETS:
@@ -153,11 +161,7 @@ def build_alexnet(
         dropout: Before fc6 and fc7 while training (0.5 in the paper).
     """
     sizes = preset_named(preset)
-    if output_layer not in OUTPUT_LAYERS:
-        raise ValueError(
-            f"output_layer must be one of {', '.join(OUTPUT_LAYERS)}, "
-            f"got {output_layer!r}."
-        )
+    require_output_layer(output_layer)
     side = sizes.image_size
     image = tf.keras.Input([side, side, 3], name="image")
     x = _convolutions(

@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from simprod_tf.errors import MissingLibraryError
 
+# Between unit vectors.
+MAX_DISTANCE = 2.0
+
 
 def contrastive_loss(margin: float = 1.0) -> tf.keras.losses.Loss:
     """Returns the contrastive loss of Hadsell, Chopra and LeCun 2006.
@@ -18,7 +21,7 @@ def contrastive_loss(margin: float = 1.0) -> tf.keras.losses.Loss:
     Raises:
         MissingLibraryError: TensorFlow Addons is not installed.
     """
-    if not 0 < margin <= 2:
+    if not 0 < margin <= MAX_DISTANCE:
         raise ValueError(f"margin must be in (0, 2], got {margin}.")
     try:
         with warnings.catch_warnings():

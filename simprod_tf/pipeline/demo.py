@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,8 @@ def run_demo(
     catalog = demo.catalog()
     demo.stage("mined.parquet", lambda path: demo.mine(path, catalog))
     for name in MODELS:
-        demo.stage(
-            f"runs/{name}", lambda path, name=name: demo.train(path, name, catalog)
-        )
-        demo.stage(f"models/{name}/1", lambda path, name=name: demo.export(name))
+        demo.stage(f"runs/{name}", partial(demo.train, name=name, catalog=catalog))
+        demo.stage(f"models/{name}/1", partial(demo.export, name=name))
     demo.stage("index", lambda path: demo.index(path, catalog))
     demo.stage("similar.parquet", demo.match)
     demo.stage("evaluation/evaluation.json", lambda path: demo.evaluate(path, catalog))
@@ -156,7 +155,7 @@ class _Demo:
         write_pairs(pairs_from_table(mined.pairs, source="mined"), path)
         self.progress("Mining pairs", 1, 1)
 
-    def train(self, path: Path, name: str, catalog: Catalog) -> None:
+    def train(self, path: Path, *, name: str, catalog: Catalog) -> None:
         plan = MODELS[name]
         if self.epochs is not None:
             plan = replace(plan, training=TrainingSettings(epochs=self.epochs))
@@ -171,9 +170,10 @@ class _Demo:
             progress=self.progress,
         )
 
-    def export(self, name: str) -> None:
+    def export(self, path: Path, *, name: str) -> None:
+        """Exports into the model's folder; `path` is its first version's."""
         trained = TrainedEncoder.load(self.folder / "runs" / name)
-        export_encoder(trained, self.folder / "models" / name)
+        export_encoder(trained, path.parent)
 
     def index(self, path: Path, catalog: Catalog) -> None:
         index_catalog(self._encoder(), catalog, path, progress=self.progress)

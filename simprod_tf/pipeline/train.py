@@ -28,7 +28,12 @@ from simprod_tf.features.word_vectors import (
     train_word_vectors,
 )
 from simprod_tf.matching.threshold import choose_threshold
-from simprod_tf.model.alexnet import build_alexnet, load_alexnet_weights, preset_named
+from simprod_tf.model.alexnet import (
+    build_alexnet,
+    load_alexnet_weights,
+    preset_named,
+    require_output_layer,
+)
 from simprod_tf.model.encoder import EncoderSettings, build_encoder, build_head
 from simprod_tf.pipeline.progress import Progress, about, silent
 from simprod_tf.trained import TrainedEncoder
@@ -54,6 +59,11 @@ class ImageTowerSettings:
     weights: str | None = None
     output_layer: str = "pool5"
     frozen: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the names."""
+        preset_named(self.preset)
+        require_output_layer(self.output_layer)
 
     def pictures(self) -> PictureSettings:
         """Returns the preprocessing that belongs to the preset."""
@@ -306,10 +316,13 @@ def _decision(
         for a, b in zip(pairs.anchor_ids, pairs.other_ids)
     ]
     try:
-        return choose_threshold(distances, pairs.labels, precision=precision).to_json()
+        decision = choose_threshold(
+            np.array(distances), pairs.labels, precision=precision
+        )
     except ThresholdError as error:
         log.info("%s", error)
         return {"refused": str(error)}
+    return decision.to_json()
 
 
 def _pair_counts(pairs: Pairs | None) -> dict[str, int]:

@@ -103,7 +103,7 @@ def test_neither_modality_is_refused():
 
 
 def test_settings_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="embedding_dim must be at least 0"):
+    with pytest.raises(ValueError, match="must be at least 0, got -1"):
         EncoderSettings(embedding_dim=-1)
     with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
         EncoderSettings(dropout=1)

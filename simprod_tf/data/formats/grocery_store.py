@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from simprod_tf.data.tables import ReadTable, read_table, write_table
 
-
 LISTINGS = ("train", "val", "test")
 
 
