@@ -120,9 +120,10 @@ def match(
 
     Example: `simprod match index --out similar.parquet`
     """
+    from simprod_tf.data.tables import write_table
     from simprod_tf.index.build import load_index
     from simprod_tf.matching.grouping import group_matches
-    from simprod_tf.matching.matcher import find_matches, write_matches
+    from simprod_tf.matching.matcher import find_matches
 
     found = load_index(index)
     decision = _decision(found)
@@ -143,11 +144,11 @@ def match(
             mutual=mutual,
             progress=lambda done, total: progress("Matching products", done, total),
         )
-    write_matches(table, out)
+    write_table(table, out)
     say(f"{table.num_rows} matches up to distance {max_distance:.3f} written to {out}")
     if groups is not None:
         grouped = group_matches(table)
-        write_matches(grouped.table, groups)
+        write_table(grouped.table, groups)
         say(f"{grouped.table.num_rows} products in groups written to {groups}")
 
 

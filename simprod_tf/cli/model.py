@@ -77,12 +77,8 @@ def train(
     """
     from simprod_tf.data.split import read_split
     from simprod_tf.model.encoder import EncoderSettings
-    from simprod_tf.pipeline.train import (
-        ImageTowerSettings,
-        TrainPlan,
-        WordSettings,
-        train_run,
-    )
+    from simprod_tf.pipeline.plan import ImageTowerSettings, TrainPlan, WordSettings
+    from simprod_tf.pipeline.train import train_run
     from simprod_tf.training import TrainingSettings
 
     if freeze_image_tower is None:

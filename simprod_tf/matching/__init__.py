@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simprod_tf.matching.calibration import Calibration, fit_calibration
 from simprod_tf.matching.grouping import Groups, group_matches
-from simprod_tf.matching.matcher import find_matches, write_matches
+from simprod_tf.matching.matcher import find_matches
 from simprod_tf.matching.threshold import (
     Decision,
     choose_threshold,
@@ -20,5 +20,4 @@ __all__ = [
     "fit_calibration",
     "group_matches",
     "wilson_lower_bound",
-    "write_matches",
 ]

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
-from simprod_tf.atomic import whole_file
-from simprod_tf.errors import InputError
 from simprod_tf.index.base import Index
 from simprod_tf.matching.calibration import Calibration
 from simprod_tf.matching.threshold import Decision
@@ -69,19 +63,6 @@ def find_matches(
     if mutual:
         edges = _mutual_edges(index, wanted, edges, k=k, max_distance=max_distance)
     return _table(index, edges, decision)
-
-
-def write_matches(table: pa.Table, path: str | os.PathLike[str]) -> None:
-    """Writes a table of matches or groups as .parquet or .csv, whole or not at all."""
-    writers = {".parquet": pq.write_table, ".csv": pa_csv.write_csv}
-    suffix = Path(path).suffix.lower()
-    if suffix not in writers:
-        raise InputError(
-            f"matches are .parquet or .csv, got {suffix or 'no suffix'}.",
-            path=path,
-        )
-    with whole_file(path) as temporary:
-        writers[suffix](table, temporary)
 
 
 def is_mutual(starts: np.ndarray, ends: np.ndarray, *, n: int) -> np.ndarray:

@@ -24,16 +24,18 @@ from simprod_tf.data.mining import mine_pairs
 from simprod_tf.data.pairs import pairs_from_table, read_pairs, write_pairs
 from simprod_tf.data.split import read_split
 from simprod_tf.data.synthetic import ShopSettings, make_shop
+from simprod_tf.data.tables import write_table
 from simprod_tf.engine.embedded import Embedded
 from simprod_tf.errors import SimprodError
 from simprod_tf.export import SavedEncoder, export_encoder, latest_version
 from simprod_tf.index.build import load_index
-from simprod_tf.matching.matcher import find_matches, write_matches
+from simprod_tf.matching.matcher import find_matches
 from simprod_tf.matching.threshold import Decision
 from simprod_tf.pipeline.embed import index_catalog
 from simprod_tf.pipeline.evaluate import HeldOut, evaluate_run
+from simprod_tf.pipeline.plan import TrainPlan
 from simprod_tf.pipeline.progress import Progress, about, silent
-from simprod_tf.pipeline.train import TrainPlan, train_run
+from simprod_tf.pipeline.train import train_run
 from simprod_tf.trained import TrainedEncoder
 from simprod_tf.training import TrainingSettings
 
@@ -190,7 +192,7 @@ class _Demo:
             decision=decision,
             progress=about(self.progress, "Matching products"),
         )
-        write_matches(table, path)
+        write_table(table, path)
 
     def evaluate(self, path: Path, catalog: Catalog) -> None:
         split = read_split(self.folder / "runs" / list(MODELS)[-1] / "split.parquet")

@@ -148,7 +148,7 @@ def test_pairs_are_drawn_from_groups(work):
          2, "margin must be in"),
         ("train shop/catalog.csv --image-tower big --out r", 2, "preset must be one"),
         ("train shop/catalog.csv --out r", 1, "there are no hand or mined pairs"),
-        ("match index --out similar.txt --max-distance 1", 1, ".parquet or .csv"),
+        ("match index --out similar.txt --max-distance 1", 1, ".csv or .parquet"),
         ("convert ebay a b", 2, "layout must be grocery-store"),
         ("mine shop/events.parquet --out m.parquet --event-name x", 2, "name=view"),
         ("evaluate shop/catalog.csv --model saved_models/shop --group-column x "

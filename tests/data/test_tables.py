@@ -81,7 +81,7 @@ def test_a_missing_file_or_column_is_named(tmp_path):
         read_table(tmp_path / "a.csv").require(["id"])
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+@pytest.mark.parametrize("name", ["t.csv", "t.CSV", "t.parquet"])
 def test_what_is_written_comes_back(tmp_path, name):
     table = pa.table({"id": ['a,"b', "ü"], "n": [1, 2]})
     write_table(table, tmp_path / name)
@@ -93,3 +93,4 @@ def test_what_is_written_comes_back(tmp_path, name):
 def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"write to a .csv or .parquet file"):
         write_table(pa.table({"a": [1]}), tmp_path / "t.txt")
+    assert list(tmp_path.iterdir()) == []

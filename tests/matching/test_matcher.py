@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 import pytest
 
-from simprod_tf.errors import InputError
 from simprod_tf.index import ExactIndex, Index
-from simprod_tf.matching import Calibration, find_matches, matcher, write_matches
+from simprod_tf.matching import Calibration, find_matches, matcher
 
 N = 40
 
@@ -122,22 +117,3 @@ def test_find_matches_refuses(index: Index) -> None:
         find_matches(index, k=3, max_distance=float("nan"))
     with pytest.raises(KeyError, match="holds no product 'x'"):
         find_matches(index, k=3, max_distance=1, queries=["x"])
-
-
-def test_matches_are_written_by_suffix(index: Index, tmp_path: Path) -> None:
-    table = find_matches(index, k=3, max_distance=0.5)
-    write_matches(table, tmp_path / "matches.parquet")
-    assert pq.read_table(tmp_path / "matches.parquet").equals(table)
-    write_matches(table, tmp_path / "matches.CSV")
-    read = pa_csv.read_csv(tmp_path / "matches.CSV")
-    assert read["id"].to_pylist() == table["id"].to_pylist()
-    assert read["probability"].null_count == len(table)
-
-
-def test_another_suffix_is_refused(index: Index, tmp_path: Path) -> None:
-    table = find_matches(index, k=3, max_distance=0.5)
-    with pytest.raises(InputError, match=r"are \.parquet or \.csv, got \.xlsx"):
-        write_matches(table, tmp_path / "matches.xlsx")
-    with pytest.raises(InputError, match="got no suffix"):
-        write_matches(table, tmp_path / "matches")
-    assert list(tmp_path.iterdir()) == []

@@ -13,12 +13,8 @@ from simprod_tf.data.tables import read_table
 from simprod_tf.errors import SimprodError
 from simprod_tf.model.alexnet import build_alexnet
 from simprod_tf.model.encoder import EncoderSettings
-from simprod_tf.pipeline.train import (
-    ImageTowerSettings,
-    TrainPlan,
-    WordSettings,
-    train_run,
-)
+from simprod_tf.pipeline.plan import ImageTowerSettings, TrainPlan, WordSettings
+from simprod_tf.pipeline.train import train_run
 from simprod_tf.trained import TrainedEncoder
 from simprod_tf.training import TrainingSettings
 
