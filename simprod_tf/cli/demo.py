@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -47,6 +49,9 @@ def _print_summary(result: DemoResult) -> None:
     table = Table(
         title="Held-out products and hand-labelled pairs (synthetic)",
         caption="Below each value its 95 % interval, by resampling groups.",
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     table.add_column("model")
     for name in names:
@@ -67,7 +72,8 @@ def _print_summary(result: DemoResult) -> None:
             "validation pairs"
         )
     out.print(f"\n{result.matches} matches ({up_to}): {folder / 'similar.parquet'}")
-    out.print(f"Search it:   simprod search {folder / 'index'} --id p000001")
+    # As it was called: the command need not be on the path.
+    out.print(f"Search it:   {sys.argv[0]} search {folder / 'index'} --id p000001")
     out.print(f"The report:  {result.report}")
 
 
