@@ -5,6 +5,7 @@ Row numbers count records from 1, the first below a CSV file's header.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -131,21 +132,22 @@ def _read_csv(path: Path) -> ReadTable:
 
 
 def _csv_header(path: Path) -> list[str]:
+    # Not Arrow's streaming reader: it reads ahead in a thread, and a process that ends
+    # meanwhile is aborted.
     try:
-        with pacsv.open_csv(
-            path,
-            convert_options=pacsv.ConvertOptions(check_utf8=False),
-            parse_options=pacsv.ParseOptions(
-                newlines_in_values=True, invalid_row_handler=lambda row: "skip"
-            ),
-        ) as reader:
-            names = reader.schema.names
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            names = next(csv.reader(file), [])
     except UnicodeDecodeError as error:
-        raise InputError("the header is not UTF-8 text.", path=path) from error
+        # A block is decoded at once: the fault may lie in a row below the header.
+        with path.open("rb") as raw:
+            header = raw.readline()
+        if not _is_utf8(header):
+            raise InputError("the header is not UTF-8 text.", path=path) from error
+        names = next(csv.reader([header.decode("utf-8-sig")]), [])
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise InputError(f"column {min(twice)!r} stands there twice.", path=path)
-    return list(names)
+    return names
 
 
 def _rows_not_utf8(table: pa.Table) -> set[int]:

@@ -287,7 +287,7 @@ def test_file_in_the_place_is_refused(tmp_path):
         ("missing_title_share", -0.1),
         ("sessions_per_product", 0),
         ("behaviour_noise", 1.5),
-        ("num_hand_pairs", 1501),
+        ("num_hand_pairs", 6001),
         ("labelling_error", 0.7),
     ],
 )
