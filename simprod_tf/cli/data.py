@@ -96,8 +96,10 @@ def mine(
     from simprod_tf.data.events import EventSettings, read_events
     from simprod_tf.data.mining import MiningSettings, mine_pairs
     from simprod_tf.data.pairs import pairs_from_table, write_pairs
+    from simprod_tf.data.tables import require_writable_suffix
     from simprod_tf.engine.embedded import Embedded
 
+    require_writable_suffix(out)
     with options():
         event_settings = EventSettings(
             session=session_column,

@@ -120,11 +120,13 @@ def match(
 
     Example: `simprod match index --out similar.parquet`
     """
-    from simprod_tf.data.tables import write_table
+    from simprod_tf.data.tables import require_writable_suffix, write_table
     from simprod_tf.index.build import load_index
     from simprod_tf.matching.grouping import group_matches
     from simprod_tf.matching.matcher import find_matches
 
+    for path in filter(None, (out, groups)):
+        require_writable_suffix(path)
     found = load_index(index)
     decision = _decision(found)
     if max_distance is None:

@@ -172,6 +172,8 @@ def evaluate(
     from simprod_tf.pipeline.evaluate import HeldOut, evaluate_run
 
     models = dict(_named(text) for text in model)
+    if split is None and queries is None:
+        say("Judging on every product, those trained on too; --split holds them back.")
     with bars() as progress:
         products = read_products(catalog, skip_bad=skip_bad, progress=progress)
         asked = products

@@ -138,7 +138,7 @@ def _settings_for(file: EventFile, settings: EventSettings) -> EventSettings:
         if name is not None and name not in names:
             raise InputError(
                 f"there is no column {name!r}; the file has {', '.join(names)}. "
-                f"Say which one holds the {role}.",
+                f"Say which one holds the {role}: --{role}-column.",
                 path=file.path,
             )
     return settings

@@ -63,12 +63,12 @@ def read_table(path: str | os.PathLike[str]) -> ReadTable:
         InputError: no such file, unknown suffix, empty, not of its format, truncated.
     """
     file = Path(path)
+    if not file.is_file():
+        raise InputError("there is no such file.", path=file)
     reader = _READERS.get(file.suffix.lower())
     if reader is None:
         known = ", ".join(_READERS)
         raise InputError(f"unknown kind of file; use one of {known}.", path=file)
-    if not file.is_file():
-        raise InputError("there is no such file.", path=file)
     if file.stat().st_size == 0:
         raise InputError("the file is empty.", path=file)
     try:
@@ -79,13 +79,17 @@ def read_table(path: str | os.PathLike[str]) -> ReadTable:
         ) from error
 
 
+def require_writable_suffix(path: str | os.PathLike[str]) -> None:
+    """Refuses a path that `write_table` cannot write; call it before long work."""
+    if Path(path).suffix.lower() not in (".csv", ".parquet"):
+        raise InputError("write to a .csv or .parquet file.", path=path)
+
+
 def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:
     """Writes CSV or Parquet, by the suffix, whole or not at all."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise InputError("write to a .csv or .parquet file.", path=path)
+    require_writable_suffix(path)
     with whole_file(path) as temporary:
-        if suffix == ".csv":
+        if Path(path).suffix.lower() == ".csv":
             pacsv.write_csv(table, temporary)
         else:
             pq.write_table(table, temporary)

@@ -81,7 +81,8 @@ def embed_query(encoder: SavedEncoder, *, title: str, image: str) -> np.ndarray:
     embedding = encoder.encode([Product("query", title, image)])
     if not np.any(embedding):
         raise SimprodError(
-            f"the encoder knows nothing of the query: no word of {title!r} is in its "
-            "vocabulary; give a picture, or other words."
+            f"the encoder knows nothing of the query (title {title!r}, picture "
+            f"{image!r}): it has learned none of the words, and sees pictures only if "
+            "it was trained with some."
         )
     return embedding
