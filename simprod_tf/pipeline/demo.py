@@ -60,6 +60,11 @@ MODELS = {
 }
 
 
+OUTPUTS = (
+    "shop", "mined.parquet", "runs", "models", "index", "similar.parquet", "evaluation"
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class DemoResult:
     """Where the demo's files are, and what came out."""
@@ -116,7 +121,7 @@ class _Demo:
     progress: Progress
 
     def prepare(self) -> None:
-        """Empties a demo that was made with other settings; keeps one of the same."""
+        """Clears a demo that was made with other settings; keeps one of the same."""
         settings = {
             "shop": asdict(self.shop), "epochs": self.epochs, "version": __version__
         }  # fmt: skip
@@ -128,8 +133,17 @@ class _Demo:
                 )
             if json.loads(mark.read_text(encoding="utf-8")) == settings:
                 return
-            shutil.rmtree(self.folder)
+            self._remove_outputs()
         write_json(mark, settings)
+
+    def _remove_outputs(self) -> None:
+        """Removes what the stages made, and nothing that somebody put beside it."""
+        for name in OUTPUTS:
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def stage(self, output: str, make: Callable[[Path], object]) -> None:
         """Makes an output that is not there; outputs appear only when whole."""

@@ -67,6 +67,23 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
+def test_other_settings_clear_the_outputs_and_nothing_else(tmp_path, monkeypatch):
+    for name in ("shop", "runs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old").write_text("old")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "demo.json").write_text("{}")
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("simprod_tf.pipeline.demo.make_shop", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path, SMALL)
+    assert {path.name for path in tmp_path.iterdir()} == {"demo.json", "notes.txt"}
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("after", ["demo.json", "shop", "mined.parquet"])
 def test_ctrl_c_leaves_no_half_written_file(tmp_path, after):
     folder = tmp_path / "demo"
