@@ -2,12 +2,13 @@
 
 `<folder>/<version>/` holds a SavedModel of stock TensorFlow ops and `manifest.json`.
 Its signature `serving_default` takes `image_bytes` [B] string and `title` [B] string
-("" where there is none) and gives `embedding` [B, D] float32, unit length.
+("" where there is none), and by name the attributes and precomputed vectors that the
+encoder was trained with; it gives `embedding` [B, D] float32, unit length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +18,51 @@ import tensorflow as tf
 from simprod_tf.atomic import whole_folder
 from simprod_tf.data.catalog import Product
 from simprod_tf.errors import InputError, ModelError
-from simprod_tf.features.image import decode_pictures, read_pictures
-from simprod_tf.features.text import WordIds
+from simprod_tf.features.image import (
+    PictureSettings,
+    decode_pictures,
+    decoding_fault,
+    read_pictures,
+)
+from simprod_tf.features.product_inputs import (
+    InputOps,
+    ProductInputs,
+    Tables,
+    as_tensor,
+    raw_columns,
+)
 from simprod_tf.manifest import read_manifest, write_manifest
-from simprod_tf.trained import TrainedEncoder
+from simprod_tf.trained import TrainedEncoder, pictures_of, tower_details
 
 KIND = "exported encoder"
 
 
 class ExportedEncoder(tf.Module):
-    """What the SavedModel holds: `(image_bytes, title)` -> embeddings."""
+    """What the SavedModel holds: raw tensors of products -> embeddings."""
 
     def __init__(self, trained: TrainedEncoder) -> None:
-        """Takes the model and builds its word table."""
+        """Takes the model and builds its look-up tables."""
         super().__init__(name="encoder")
         self.model = trained.model
-        self.word_ids = WordIds(trained.vocabulary)
-        self._pictures = trained.pictures
+        self.input_ops = InputOps(trained.inputs)
+        self._pictures = {one.name: pictures_of(one) for one in trained.towers}
+        specs = {
+            "image_bytes": tf.TensorSpec([None], tf.string, "image_bytes"),
+            "title": tf.TensorSpec([None], tf.string, "title"),
+            **trained.inputs.signature(),
+        }
+        self.embed = tf.function(self._embed).get_concrete_function(**specs)
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.string, "image_bytes"),
-            tf.TensorSpec([None], tf.string, "title"),
-        ]
-    )
-    def __call__(self, image_bytes: tf.Tensor, title: tf.Tensor) -> dict:
+    def _embed(self, **raw: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns `embedding`, [B, D] float32, unit length."""
-        inputs = {}
-        if "image" in self.model.input:
-            pixels, has_image = decode_pictures(image_bytes, self._pictures)
-            inputs["image"] = tf.cast(pixels, tf.float32)
+        inputs = self.input_ops(raw)
+        decoded: dict[PictureSettings, tuple[tf.Tensor, tf.Tensor]] = {}
+        for name, settings in self._pictures.items():
+            if settings not in decoded:
+                decoded[settings] = decode_pictures(raw["image_bytes"], settings)
+            pixels, has_image = decoded[settings]
+            inputs[f"{name}_pixels"] = tf.cast(pixels, tf.float32)
             inputs["has_image"] = tf.cast(has_image, tf.float32)[:, tf.newaxis]
-        if "word_ids" in self.model.input:
-            inputs["word_ids"] = self.word_ids(title)
         return {"embedding": self.model(inputs, training=False)}
 
 
@@ -64,20 +77,30 @@ def export_encoder(trained: TrainedEncoder, folder: str | Path) -> Path:
         "kind": KIND,
         "fingerprint": trained.fingerprint,
         "dim": trained.dim,
+        "towers": tower_details(trained.towers),
+        "inputs": trained.inputs.to_json(),
         "tensorflow": tf.__version__,
         "signatures": {
             "serving_default": {
-                "inputs": {"image_bytes": "string [B]", "title": "string [B]"},
+                "inputs": _described(module.embed.structured_input_signature[1]),
                 "outputs": {"embedding": f"float32 [B, {trained.dim}]"},
             }
         },
     }
     with whole_folder(final) as temporary:
         tf.saved_model.save(
-            module, str(temporary), signatures={"serving_default": module.__call__}
+            module, str(temporary), signatures={"serving_default": module.embed}
         )
         write_manifest(temporary, manifest)
     return final
+
+
+def _described(specs: Mapping[str, tf.TensorSpec]) -> dict[str, str]:
+    """Returns dtype and shape of each tensor, for people."""
+    return {
+        name: f"{spec.dtype.name} [{', '.join(['B', *map(str, spec.shape[1:])])}]"
+        for name, spec in specs.items()
+    }
 
 
 def model_versions(folder: str | Path) -> list[int]:
@@ -116,6 +139,7 @@ class SavedEncoder:
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ModelError(f"{self.folder} cannot be loaded: {error}.") from error
         self._embed = self._module.signatures["serving_default"]
+        self.inputs = ProductInputs.from_json(self.manifest["inputs"])
 
     @property
     def fingerprint(self) -> str:
@@ -131,10 +155,17 @@ class SavedEncoder:
         self,
         products: Sequence[Product],
         *,
+        tables: Tables | None = None,
         batch_size: int = 64,
         progress: Callable[[int, int], None] | None = None,
     ) -> np.ndarray:
         """Returns [B, D] float32 unit-length embeddings.
+
+        Args:
+            products: The products.
+            tables: Precomputed vectors by name, where the encoder takes any.
+            batch_size: Products in a step.
+            progress: Called with (products done, products in all).
 
         Raises:
             InputError: names the picture that cannot be read or decoded.
@@ -142,26 +173,26 @@ class SavedEncoder:
         blocks = [np.zeros((0, self.dim), np.float32)]
         for start in range(0, len(products), batch_size):
             batch = products[start : start + batch_size]
-            blocks.append(self._encode_batch(batch))
+            blocks.append(self._encode_batch(batch, tables))
             if progress:
                 progress(start + len(batch), len(products))
         return np.concatenate(blocks)
 
-    def _encode_batch(self, products: Sequence[Product]) -> np.ndarray:
+    def _encode_batch(
+        self, products: Sequence[Product], tables: Tables | None
+    ) -> np.ndarray:
         images = [product.image for product in products]
+        contents = tf.constant(read_pictures(images), tf.string)
+        columns = raw_columns(products, self.inputs, tables)
+        raw = {name: as_tensor(column[:]) for name, column in columns.items()}
         try:
-            contents = tf.constant(read_pictures(images), tf.string)
-        except OSError as error:
-            raise InputError(
-                f"the picture cannot be read: {error.strerror}.", path=error.filename
-            ) from error
-        titles = tf.constant([product.title for product in products], tf.string)
-        try:
-            return self._embed(image_bytes=contents, title=titles)["embedding"].numpy()
+            return self._embed(image_bytes=contents, **raw)["embedding"].numpy()
         except tf.errors.InvalidArgumentError as error:
             if len(products) > 1:
-                return np.concatenate([self._encode_batch([p]) for p in products])
-            reason = str(error.message).splitlines()[0]
+                return np.concatenate(
+                    [self._encode_batch([one], tables) for one in products]
+                )
             raise InputError(
-                f"the picture cannot be decoded: {reason}", path=images[0]
+                f"the picture cannot be decoded: {decoding_fault(error)}",
+                path=images[0],
             ) from error

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from simprod_tf.data.catalog import Catalog
@@ -104,7 +103,7 @@ class DistancePrAuc(tf.keras.metrics.AUC):
 
 def fit_encoder(
     encoder: tf.keras.Model,
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, Any],
     catalog: Catalog,
     train: Pairs,
     *,
@@ -119,7 +118,8 @@ def fit_encoder(
 
     Args:
         encoder: A model of one product, as `build_encoder` or `build_head` gives.
-        arrays: Its inputs by name, each [P, ...], in the catalogue's order.
+        arrays: Its inputs by name, each [P, ...], in the catalogue's order; see
+            `pair_batches`.
         catalog: Whose rows the arrays follow.
         train, validation: Pairs with ids of the catalogue.
         settings: See there.
@@ -156,7 +156,7 @@ def fit_encoder(
 class _Batches:
     """Batches of pairs over one set of arrays."""
 
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, Any]
     catalog: Catalog
     settings: TrainingSettings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from simprod_tf.data.catalog import Product
+from simprod_tf.data.vectors import VectorTable
 from simprod_tf.errors import FingerprintError, InputError, ModelError
 from simprod_tf.export import (
     SavedEncoder,
@@ -19,27 +21,69 @@ from simprod_tf.export import (
     latest_version,
     model_versions,
 )
-from simprod_tf.features.image import PictureSettings
-from simprod_tf.model.alexnet import build_alexnet
-from simprod_tf.model.encoder import EncoderSettings, build_encoder, build_head
+from simprod_tf.features.product_inputs import (
+    CategoryInput,
+    NumberInput,
+    ProductInputs,
+    TextInput,
+    VectorInput,
+)
+from simprod_tf.model.encoder import EncoderSettings, build_head
+from simprod_tf.model.image_tower import ImageTower, build_image_tower
+from simprod_tf.model.source import (
+    CategorySource,
+    NumberSource,
+    TextSource,
+    VectorSource,
+)
 from simprod_tf.trained import TrainedEncoder
+
+INPUTS = ProductInputs(TextInput(("red", "mug", "350ml")))
+ALL_INPUTS = ProductInputs(
+    TextInput(("red", "mug"), "ngrams", 7),
+    (CategoryInput("Brand", ("acme", "bolt")),),
+    (NumberInput("price"),),
+    (VectorInput("clip", 2),),
+)
+
+
+def with_random_weights(head):
+    """As after training: a missing modality has a vector, and biases are not zero."""
+    for weight in head.trainable_weights:
+        weight.assign_add(tf.random.normal(weight.shape, stddev=0.05, seed=2))
+    return head
 
 
 @pytest.fixture(scope="module")
 def trained():
     tf.keras.utils.set_random_seed(1)
-    tower = build_alexnet("small")
+    tower = build_image_tower("small")
     vectors = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
-    head = build_head(576, vectors, EncoderSettings(embedding_dim=16, hidden_units=32))
-    # As after training: a missing modality has a vector, and biases are not zero.
-    for weight in head.trainable_weights:
-        weight.assign_add(tf.random.normal(weight.shape, stddev=0.05, seed=2))
-    return TrainedEncoder(
-        build_encoder(tower, head),
-        PictureSettings(64, 64),
-        ("red", "mug", "350ml"),
-        {"decision": {"refused": "no pairs"}},
-    )
+    sources = [VectorSource(tower.name, tower.dim, "image"), TextSource(vectors)]
+    settings = EncoderSettings(embedding_dim=16, hidden_units=32)
+    head = with_random_weights(build_head(sources, settings))
+    details = {"decision": {"refused": "no pairs"}}
+    return TrainedEncoder(head, (tower,), INPUTS, details)
+
+
+@pytest.fixture(scope="module")
+def of_everything():
+    """Two towers of different sizes, n-grams, a category, a number, vectors."""
+    tf.keras.utils.set_random_seed(3)
+    small = build_image_tower("small")
+    image = tf.keras.Input([30, 30, 3])
+    mean = tf.keras.layers.GlobalAveragePooling2D()(image)
+    towers = (small, ImageTower("mean", tf.keras.Model(image, mean), 30, 40))
+    vectors = np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32)
+    sources = [
+        *(VectorSource(one.name, one.dim, "image") for one in towers),
+        TextSource(vectors, buckets=7),
+        CategorySource("brand", 2),
+        NumberSource("price", (1.0, 5.0, 20.0)),
+        VectorSource("clip", 2, "clip"),
+    ]
+    head = build_head(sources, EncoderSettings(12, modality_dropout=0.2))
+    return TrainedEncoder(with_random_weights(head), towers, ALL_INPUTS)
 
 
 @pytest.fixture(scope="module")
@@ -103,18 +147,51 @@ def test_a_trained_encoder_comes_back_the_same(trained, tmp_path, odd_products):
     assert (again.encode(odd_products) == trained.encode(odd_products)).all()
 
 
+def test_sources_of_every_kind_answer_alike_in_training_and_serving(
+    of_everything, tmp_path, picture
+):
+    products = [
+        Product("a", "red teapot", str(picture), attributes={"price": "3"}),
+        Product("b", "", attributes={"Brand": "BOLT"}),
+        Product("c"),
+        Product("d", "mug", attributes={"Brand": "new", "price": "99"}),
+    ]
+    tables = {"clip": VectorTable("clip", ["d", "c"], np.array([[1.0, 2], [3, 4]]))}
+    expected = of_everything.encode(products, tables=tables)
+    assert np.allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-5)
+    of_everything.save(tmp_path)
+    again = TrainedEncoder.load(tmp_path)
+    assert (again.encode(products, tables=tables) == expected).all()
+    export_encoder(of_everything, tmp_path / "m")
+    saved = SavedEncoder(tmp_path / "m")
+    found = saved.encode(products, tables=tables, batch_size=3)
+    assert np.abs(found - expected).max() < 1e-5
+    assert (saved.encode([Product("c")]) == 0).all()
+    assert saved.manifest["signatures"]["serving_default"]["inputs"] == {
+        "image_bytes": "string [B]", "title": "string [B]", "brand": "string [B]",
+        "price": "float32 [B]", "clip": "float32 [B, 2]",
+    }  # fmt: skip
+    for name in ("Brand", "price"):
+        without = [replace(products[3], attributes={})]
+        one = [
+            replace(products[3], attributes={name: {"Brand": "acme"}.get(name, "2")})
+        ]
+        assert np.abs(saved.encode(one) - saved.encode(without)).max() > 1e-3
+
+
 def test_the_fingerprint_tells_weights_words_and_preprocessing(trained):
-    words = TrainedEncoder(trained.model, trained.pictures, ("mug", "red", "350ml"))
-    pixels = TrainedEncoder(trained.model, PictureSettings(64, 70), trained.vocabulary)
-    model = tf.keras.models.clone_model(trained.model)
-    model.set_weights(trained.model.get_weights())
-    same = TrainedEncoder(model, trained.pictures, trained.vocabulary)
+    words = replace(trained, inputs=ProductInputs(TextInput(("mug", "red", "350ml"))))
+    cut = replace(trained.towers[0], resize_to=70)
+    pixels = replace(trained, towers=(cut,))
+    head = tf.keras.models.clone_model(trained.head)
+    head.set_weights(trained.head.get_weights())
+    same = replace(trained, head=head)
     prints = {one.fingerprint for one in (trained, words, pixels)}
     assert len(prints) == 3
     assert same.fingerprint == trained.fingerprint
-    weights = model.get_weights()
+    weights = head.get_weights()
     weights[0] = weights[0] + 1e-6
-    model.set_weights(weights)
+    head.set_weights(weights)
     assert same.fingerprint not in prints
 
 
@@ -123,7 +200,7 @@ def test_what_does_not_belong_together_is_refused(trained, tmp_path):
     (tmp_path / "vocabulary.txt").write_text("red\nmug\n500ml\n")
     with pytest.raises(FingerprintError, match=trained.fingerprint):
         TrainedEncoder.load(tmp_path)
-    (tmp_path / "encoder.keras").write_bytes(b"cut short")
+    (tmp_path / "head.keras").write_bytes(b"cut short")
     with pytest.raises(ModelError, match="cannot be loaded"):
         TrainedEncoder.load(tmp_path)
     with pytest.raises(ModelError, match="holds no trained encoder"):
@@ -155,7 +232,9 @@ def test_pictures_that_cannot_be_used_are_named(saved, tmp_path, picture):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(picture.read_bytes()[:300])
     products = [Product("a", "", str(picture)), Product("b", "", str(bad))]
-    with pytest.raises(InputError, match="bad.jpg: the picture cannot be decoded"):
+    with pytest.raises(
+        InputError, match="bad.jpg: the picture cannot be decoded: .*JPEG"
+    ):
         encoder.encode(products)
     with pytest.raises(InputError, match="gone.jpg: the picture cannot be read"):
         encoder.encode([Product("c", "", str(tmp_path / "gone.jpg"))])

@@ -16,6 +16,7 @@ ALLOWED = {
     "errors": set(),
     "atomic": set(),
     "manifest": {"errors", "atomic"},
+    "download": {"errors", "atomic", "manifest"},
     "engine": BASE,
     "data": BASE | {"engine"},
     "features": BASE | {"data", "engine"},

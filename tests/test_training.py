@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score
 from simprod_tf.data.catalog import Catalog, text_array
 from simprod_tf.data.pairs import canonical_pairs
 from simprod_tf.model.encoder import EncoderSettings, build_head
+from simprod_tf.model.source import VectorSource
 from simprod_tf.training import DistancePrAuc, TrainingSettings, fit_encoder
 
 PRODUCTS, GROUPS, DIM = 120, 30, 12
@@ -28,7 +29,7 @@ def shop():
     empty = text_array([""] * PRODUCTS)
     catalog = Catalog(text_array(ids), empty, empty, empty, pa.table({}))
     arrays = {
-        "image_features": features,
+        "tower_features": features,
         "has_image": np.ones((PRODUCTS, 1), np.float32),
     }
 
@@ -49,8 +50,8 @@ def shop():
 
 def head():
     tf.keras.utils.set_random_seed(0)
-    none = np.zeros((0, 1), np.float32)
-    return build_head(DIM, none, EncoderSettings(embedding_dim=8, hidden_units=32))
+    source = VectorSource("tower", DIM, "image")
+    return build_head([source], EncoderSettings(embedding_dim=8, hidden_units=32))
 
 
 def pr_auc(model, arrays, catalog, pairs):

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from simprod_tf import __version__
-from simprod_tf.cli import data, matching, model
+from simprod_tf.cli import data, matching, model, train, weights
 from simprod_tf.cli.console import print_error, quiet
 from simprod_tf.cli.demo import demo
 from simprod_tf.errors import SimprodError
@@ -31,7 +31,9 @@ for command in (
     data.mine,
     data.pairs,
     data.convert,
-    model.train,
+    train.embed,
+    train.words,
+    train.train,
     model.export,
     matching.index,
     matching.search,
@@ -39,6 +41,7 @@ for command in (
     model.evaluate,
 ):
     app.command()(command)
+app.add_typer(weights.app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
@@ -26,6 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 from simprod_tf.data.catalog import Catalog, read_catalog
+from simprod_tf.data.pairs import Pairs, read_pairs
 from simprod_tf.data.tables import write_bad_rows
 
 screen = Console(stderr=True)
@@ -102,19 +104,42 @@ def options() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from error
 
 
-def read_products(path: Path, *, skip_bad: bool, progress: Bars) -> Catalog:
+def read_products(
+    path: Path,
+    *,
+    skip_bad: bool,
+    progress: Bars,
+    need_content: bool = True,
+    check_pictures: bool = True,
+) -> Catalog:
     """Reads a catalogue; rows set aside go to a file beside it, or to this folder."""
 
     def told(done: int, total: int) -> None:
         progress("Checking pictures", done, total)
 
-    found = read_catalog(path, skip_bad=skip_bad, progress=told)
+    found = read_catalog(
+        path,
+        skip_bad=skip_bad,
+        need_content=need_content,
+        check_pictures=check_pictures,
+        progress=told,
+    )
     if found.bad:
         name = f"{path.stem}.rejected.csv"
         place = path.parent if os.access(path.parent, os.W_OK) else Path.cwd()
         write_bad_rows(found.bad, place / name)
         say(f"{len(found.bad)} bad rows set aside, with reasons, in {place / name}")
     return found.catalog
+
+
+def labelled_pairs(path: Path | None, source: str, ids: np.ndarray) -> Pairs | None:
+    """Reads labelled pairs of known products, where there is a file of them."""
+    if path is None:
+        return None
+    found = read_pairs(path, source=source, known_ids=ids)
+    for reason, count in found.dropped.items():
+        say(f"{path}: {count} pairs left out: {reason}")
+    return found
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,4 +1,4 @@
-"""Sub-commands that make tables: shop, mine, pairs."""
+"""Sub-commands that make tables: shop, mine, pairs, convert."""
 
 from __future__ import annotations
 
@@ -156,20 +156,60 @@ def pairs(
 
 
 def convert(
-    layout: Annotated[str, typer.Argument(help="grocery-store.")],
+    layout: Annotated[str, typer.Argument(help="grocery-store or product-matching.")],
     folder: Annotated[Path, typer.Argument(help="The data set, as it is published.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the catalogues.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the catalogues and pairs.")],
+    size: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Of a product-matching set that comes in several: what follows "
+            "`train.txt.`, as small."
+        ),
+    ] = None,
 ) -> None:
-    """Turn a public data set's own layout into catalogues.
+    """Turn a public data set's own layout into catalogues and pairs.
+
+    A product-matching set gives one catalogue and the labelled pairs of each part.
+    Its parts share records, so figures on them compare with published ones alone.
 
     Example: `simprod convert grocery-store GroceryStoreDataset grocery`
+
+    Example: `simprod convert product-matching wdc-computers wdc --size small`
     """
     from simprod_tf.data.formats import grocery_store
 
+    if layout == "product-matching":
+        _convert_product_matching(folder, out, size)
+        return
     if layout != "grocery-store":
-        raise typer.BadParameter(f"layout must be grocery-store, got {layout!r}.")
+        raise typer.BadParameter(
+            f"layout must be grocery-store or product-matching, got {layout!r}."
+        )
+    if size is not None:
+        raise typer.BadParameter("--size is for product-matching alone.")
     for path in grocery_store.convert(folder, out):
         say(f"Catalogue written to {path}")
+
+
+def _convert_product_matching(folder: Path, out: Path, size: str | None) -> None:
+    from simprod_tf.data.formats.product_matching import convert as convert_set
+
+    found = convert_set(folder, out, size=size)
+    say(
+        f"Catalogue of {found.catalog.num_rows:,} products written to "
+        f"{out / 'catalog.csv'}; the title is their {found.title_attribute!r}"
+    )
+    for part, labelled in found.pairs.items():
+        left_out = f"; left out: {_counted(labelled.dropped)}"
+        say(
+            f"{labelled} written to {out / f'pairs_{part}.csv'}"
+            f"{left_out if labelled.dropped else ''}"
+        )
+    for part, overlap in found.overlaps.items():
+        say(
+            f"{part} shares {overlap.records:,} of its {overlap.of_records:,} records "
+            f"and {overlap.pairs:,} of its {overlap.of_pairs:,} pairs with train"
+        )
 
 
 def _event_names(texts: list[str]) -> dict[str, str]:

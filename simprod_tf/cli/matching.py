@@ -28,22 +28,37 @@ def index(
     model: Annotated[Path, typer.Option(help="SavedModel: its folder or a version's.")],
     out: Annotated[Path, typer.Option(help="Folder for the index.")],
     kind: Annotated[str, typer.Option(help="auto, scann or exact.")] = "auto",
+    features: Annotated[
+        Optional[list[Path]],
+        typer.Option(help="Precomputed vectors that the encoder takes; repeatable."),
+    ] = None,
     skip_bad: SkipBad = False,
 ) -> None:
     """Embed a catalogue and build its index of nearest neighbours.
 
     Example: `simprod index shop/catalog.csv --model saved_models/shop --out index`
     """
+    from simprod_tf.data.vectors import read_vectors
     from simprod_tf.export import SavedEncoder
     from simprod_tf.pipeline.embed import index_catalog
 
     if kind not in ("auto", "scann", "exact"):
         raise typer.BadParameter(f"kind must be auto, scann or exact, got {kind!r}.")
     with bars() as progress:
-        products = read_products(catalog, skip_bad=skip_bad, progress=progress)
         encoder = SavedEncoder(model)
+        products = read_products(
+            catalog,
+            skip_bad=skip_bad,
+            progress=progress,
+            need_content=not encoder.inputs.has_more,
+        )
         built, unknown = index_catalog(
-            encoder, products, out, kind=kind, progress=progress
+            encoder,
+            products,
+            out,
+            kind=kind,
+            files=[read_vectors(path) for path in features or ()],
+            progress=progress,
         )
     if unknown:
         say(

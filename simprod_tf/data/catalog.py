@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, UnidentifiedImageError
 
+from simprod_tf.data.picture_file import picture_fault
 from simprod_tf.data.tables import BadRow, ReadTable, read_table, sorted_bad
 from simprod_tf.errors import InputError
 
-# What TensorFlow's stock ops decode; the exported graph knows no other.
-PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "BMP")
 OWN_COLUMNS = ("id", "title", "image", "group")
 
 Progress = Callable[[int, int], None]
@@ -24,12 +22,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Product:
-    """One product: `title` and `image` (a path) are "" where there is none."""
+    """One product: `title` and `image` (a path) are "" where there is none.
+
+    `attributes` holds the values of further columns as text, those that there are.
+    """
 
     id: str
     title: str = ""
     image: str = ""
     group: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,7 @@ class Catalog:
         if len(rows) != len(self.ids):
             raise ValueError("ids are not unique.")
         object.__setattr__(self, "_rows", rows)
+        object.__setattr__(self, "_columns", {})
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -81,8 +84,14 @@ class Catalog:
 
     def product(self, row: int) -> Product:
         """Returns the product in this row."""
-        columns = (self.ids, self.titles, self.images, self.groups)
-        return Product(*(column[row] for column in columns))
+        attributes = {name: self.column(name)[row] for name in self._text_columns()}
+        return Product(
+            self.ids[row],
+            self.titles[row],
+            self.images[row],
+            self.groups[row],
+            {name: value for name, value in attributes.items() if value},
+        )
 
     def rows_of(self, ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Returns the [N] int64 rows of these ids; KeyError names an unknown one."""
@@ -110,8 +119,18 @@ class Catalog:
         if name not in self.attributes.column_names:
             known = ", ".join(["group", *self.attributes.column_names])
             raise KeyError(f"no column {name!r}; the columns are: {known}.")
-        values = self.attributes.column(name).to_pylist()
-        return text_array("" if value is None else str(value) for value in values)
+        known_columns: dict[str, np.ndarray] = self._columns  # type: ignore[attr-defined]
+        if name not in known_columns:
+            values = self.attributes.column(name).to_pylist()
+            known_columns[name] = text_array(
+                "" if value is None else str(value).strip() for value in values
+            )
+        return known_columns[name]
+
+    def _text_columns(self) -> list[str]:
+        """Returns the attributes that a product shows: those that are no lists."""
+        fields = self.attributes.schema
+        return [one.name for one in fields if not pa.types.is_nested(one.type)]
 
 
 @dataclass(frozen=True)
@@ -126,6 +145,8 @@ def read_catalog(
     path: str | os.PathLike[str],
     *,
     skip_bad: bool = False,
+    need_content: bool = True,
+    check_pictures: bool = True,
     progress: Progress | None = None,
 ) -> CatalogFile:
     """Reads and checks a catalogue: CSV, JSONL or Parquet with `id` and more.
@@ -136,6 +157,10 @@ def read_catalog(
     Args:
         path: The file.
         skip_bad: Set bad rows aside instead of refusing the file.
+        need_content: A product without title and picture is a bad row; False where
+            attributes or precomputed vectors tell of it.
+        check_pictures: A picture that cannot be decoded makes a bad row; False where
+            pictures are read later, and may be missing then.
         progress: Called with (pictures checked, pictures in all).
 
     Raises:
@@ -145,10 +170,11 @@ def read_catalog(
     read.require(["id"])
     bad = {one.row: one for one in read.bad}
     images = _absolute(read.strings("image"), read.path)
-    for one in _bad_fields(read, images):
+    for one in _bad_fields(read, images, need_content):
         bad.setdefault(one.row, one)
-    for one in _bad_pictures(read, images, skip=set(bad), progress=progress):
-        bad[one.row] = one
+    if check_pictures:
+        for one in _bad_pictures(read, images, skip=set(bad), progress=progress):
+            bad[one.row] = one
     if bad and not skip_bad:
         _refuse(read, sorted_bad(bad.values()))
     keep = [i for i, row in enumerate(read.rows) if row not in bad]
@@ -194,7 +220,9 @@ def _absolute(images: list[str], path: Path) -> list[str]:
     return [str(folder / image) if image else "" for image in images]
 
 
-def _bad_fields(read: ReadTable, images: list[str]) -> Iterator[BadRow]:
+def _bad_fields(
+    read: ReadTable, images: list[str], need_content: bool
+) -> Iterator[BadRow]:
     first: dict[str, int] = {}
     columns = zip(read.rows, read.strings("id"), read.strings("title"), images)
     for row, id, title, image in columns:
@@ -202,7 +230,7 @@ def _bad_fields(read: ReadTable, images: list[str]) -> Iterator[BadRow]:
             yield BadRow(row, "the id is empty")
         elif id in first:
             yield BadRow(row, f"id {id!r} stands already in row {first[id]}")
-        elif not title and not image:
+        elif need_content and not title and not image:
             yield BadRow(row, f"product {id!r} has neither title nor image")
         first.setdefault(id, row)
 
@@ -212,28 +240,9 @@ def _bad_pictures(
 ) -> Iterator[BadRow]:
     wanted = [(r, i) for r, i in zip(read.rows, images) if i and r not in skip]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        reasons = pool.map(_picture_fault, (image for _, image in wanted))
+        reasons = pool.map(picture_fault, (image for _, image in wanted))
         for done, ((row, _), reason) in enumerate(zip(wanted, reasons), start=1):
             if progress:
                 progress(done, len(wanted))
             if reason:
                 yield BadRow(row, reason)
-
-
-def _picture_fault(path: str) -> str | None:
-    """Returns why a picture cannot be used, or None if it can."""
-    try:
-        with Image.open(path) as picture:
-            if picture.format not in PICTURE_FORMATS:
-                known = ", ".join(PICTURE_FORMATS)
-                return f"picture {path} is {picture.format}; convert it to {known}"
-            # An eighth of the size reads the whole file and costs half.
-            picture.draft("RGB", (picture.width // 8, picture.height // 8))
-            picture.load()
-    except FileNotFoundError:
-        return f"picture {path} does not exist"
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        return f"picture {path} cannot be decoded: {error}"
-    except Image.DecompressionBombError as error:
-        return f"picture {path} is too large: {error}"
-    return None

@@ -1,43 +1,43 @@
-"""Both towers' features -> one unit-length embedding.
+"""Sources of features -> one unit-length embedding.
 
-Each modality is brought to unit length, then they are concatenated, then projected,
+Each source is brought to unit length, then they are concatenated, then projected,
 then brought to unit length again. A missing modality is a presence flag of 0 and a
-vector of its own, zero until trained. A product of which nothing is known, neither a
-picture nor a known word, has the embedding 0: no answer, rather than the same answer
-for all of them.
+vector of its own, zero until trained. A product of which nothing is known, no picture,
+no known word, no attribute, has the embedding 0: no answer, rather than the same
+answer for all of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from simprod_tf.model.text_tower import HasWords, WordVectorMean
+from simprod_tf.model.source import Source
 
 # Squared length under which a vector counts as zero.
 TINY = 1e-12
 
-# A modality: its name, features [B, F] and presence [B, 1].
-Source = tuple[str, tf.Tensor, tf.Tensor]
-
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """The sizes of the projection.
+    """The sizes of the projection, and what is left out while training.
 
     Attributes:
         embedding_dim: Length of the embeddings; 0 leaves the projection out.
         hidden_units: Of a ReLU layer before it; 0 for none. A linear projection keeps
             what the features tell of products unlike those it was trained on.
         dropout: Share of the fused features left out in a training step.
+        modality_dropout: Share of the products that, in a training step, lose one of
+            the modalities that they have: so that one alone is enough later.
     """
 
     embedding_dim: int = 128
     hidden_units: int = 0
     dropout: float = 0.1
+    modality_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -46,8 +46,11 @@ class EncoderSettings:
                 "embedding_dim and hidden_units must be at least 0, got "
                 f"{self.embedding_dim} and {self.hidden_units}."
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}.")
+        for name in ("dropout", "modality_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be in [0, 1), got {getattr(self, name)}."
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as plain values."""
@@ -80,67 +83,111 @@ class MissingVector(tf.keras.layers.Layer):
         return features * present + self.vector * (1.0 - present)
 
 
-def build_head(
-    image_dim: int, vectors: np.ndarray, settings: EncoderSettings
-) -> tf.keras.Model:
-    """Returns the encoder behind the image tower.
+@tf.keras.saving.register_keras_serializable(package="simprod")
+class ModalityDropout(tf.keras.layers.Layer):
+    """While training, takes one modality away from some products that have several."""
 
-    Args:
-        image_dim: Length of the tower's features; 0 where no product has a picture.
-        vectors: [V, E] float32 word vectors; V = 0 where no product has a title.
-        settings: Sizes of the projection.
+    def __init__(self, rate: float, **kw: object):
+        super().__init__(**kw)
+        self.rate = rate
 
-    Returns:
-        A model to unit-length embeddings [B, D] float32, of `image_features`
-        [B, image_dim] float32 and `has_image` [B, 1] float32, and of `word_ids` [B, L]
-        int32: of those modalities that there are.
+    def call(self, flags: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Returns presence flags [B, M], each 0 or 1, at most one 1 a row now 0."""
+        if not training or not self.rate:
+            return tf.identity(flags)
+        # The present modality with the highest draw is the one to go.
+        draws = tf.random.uniform(tf.shape(flags)) * flags
+        highest = tf.one_hot(tf.argmax(draws, axis=1), tf.shape(flags)[1])
+        several = tf.reduce_sum(flags, axis=1, keepdims=True) > 1
+        chosen = tf.random.uniform(tf.shape(flags[:, :1])) < self.rate
+        goes = tf.cast(tf.logical_and(several, chosen), flags.dtype)
+        return flags * (1.0 - highest * goes)
+
+    def get_config(self) -> dict:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "rate": self.rate}
+
+
+@tf.keras.saving.register_keras_serializable(package="simprod")
+class Column(tf.keras.layers.Layer):
+    """One column of a matrix: [B, M] -> [B, 1]."""
+
+    def __init__(self, position: int, **kw: object):
+        super().__init__(**kw)
+        self.position = position
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns the column at `position`."""
+        return x[:, self.position : self.position + 1]
+
+    def get_config(self) -> dict:
+        """Returns what rebuilds the layer."""
+        return {**super().get_config(), "position": self.position}
+
+
+def build_head(sources: Sequence[Source], settings: EncoderSettings) -> tf.keras.Model:
+    """Returns the encoder behind the image towers.
+
+    A model of the sources' inputs, by name, to unit-length embeddings [B, D] float32.
     """
-    if not image_dim and not len(vectors):
-        raise ValueError("an encoder needs pictures or titles; got neither.")
+    if not sources:
+        raise ValueError("an encoder needs pictures, titles or attributes; got none.")
+    names = [source.name for source in sources]
+    if len(set(names)) < len(names):
+        raise ValueError(f"sources must have names of their own, got {names}.")
     inputs: dict[str, tf.Tensor] = {}
-    sources: list[Source] = []
-    if image_dim:
-        inputs["image_features"] = tf.keras.Input([image_dim], name="image_features")
-        inputs["has_image"] = tf.keras.Input([1], name="has_image")
-        sources.append(("image", inputs["image_features"], inputs["has_image"]))
-    if len(vectors):
-        ids = tf.keras.Input([None], dtype="int32", name="word_ids")
-        inputs["word_ids"] = ids
-        mean = WordVectorMean(*vectors.shape, name="word_vector_mean")
-        sources.append(("text", mean(ids), HasWords(name="has_words")(ids)))
-        mean.set_vectors(vectors)
+    built = [_Built(s.name, s.modality, *s.build(inputs)) for s in sources]
     project = _projection if settings.embedding_dim else _raw
-    return tf.keras.Model(inputs, project(sources, settings), name="head")
+    return tf.keras.Model(inputs, project(built, settings), name="head")
 
 
 def build_encoder(
-    image_tower: tf.keras.Model | None, head: tf.keras.Model
+    towers: Mapping[str, tf.keras.Model], head: tf.keras.Model
 ) -> tf.keras.Model:
-    """Returns the whole encoder: the image tower, where there is one, and the head.
+    """Returns the whole encoder: image towers, where there are any, and the head.
 
-    A model to unit-length embeddings [B, D] float32, of `image` [B, H, W, 3] in
-    [0, 255] in place of the head's `image_features`, and of its other inputs.
+    Its inputs are the head's, but for each tower `<name>_pixels` [B, H, W, 3] in
+    [0, 255] in place of `<name>_features`; it gives embeddings [B, D] float32.
     """
-    inputs = {
-        name: tf.keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
-        for name, tensor in head.input.items()
-        if name != "image_features"
-    }
-    into_head = dict(inputs)
-    if image_tower is not None:
-        inputs["image"] = tf.keras.Input(image_tower.input_shape[1:], name="image")
-        into_head["image_features"] = image_tower(inputs["image"])
+    computed = {f"{name}_features": name for name in towers}
+    inputs: dict[str, tf.Tensor] = {}
+    into_head: dict[str, tf.Tensor] = {}
+    for name, tensor in head.input.items():
+        if name in computed:
+            tower = towers[computed[name]]
+            pixels = f"{computed[name]}_pixels"
+            inputs[pixels] = tf.keras.Input(tower.input_shape[1:], name=pixels)
+            # Named anew: two towers may be of one kind, and Keras wants names apart.
+            named = tf.keras.Model(tower.input, tower.output, name=computed[name])
+            into_head[name] = named(inputs[pixels])
+        else:
+            inputs[name] = tf.keras.Input(
+                tensor.shape[1:], dtype=tensor.dtype, name=name
+            )
+            into_head[name] = inputs[name]
     return tf.keras.Model(inputs, head(into_head), name="encoder")
 
 
-def _projection(sources: list[Source], settings: EncoderSettings) -> tf.Tensor:
+@dataclass(frozen=True, eq=False)
+class _Built:
+    """A source in the graph: features [B, F], presence [B, 1]."""
+
+    name: str
+    modality: str
+    features: tf.Tensor
+    present: tf.Tensor
+
+
+def _projection(sources: list[_Built], settings: EncoderSettings) -> tf.Tensor:
     layers = tf.keras.layers
+    flags = _flags(sources, settings.modality_dropout)
     parts = [
-        MissingVector(name=f"missing_{name}")([UnitLength(name=f"unit_{name}")(x), has])
-        for name, x, has in sources
+        MissingVector(name=f"missing_{one.name}")(
+            [UnitLength(name=f"unit_{one.name}")(one.features), flags[one.modality]]
+        )
+        for one in sources
     ]
-    flags = [has for _, _, has in sources]
-    x = layers.Concatenate(name="fused")(parts + flags)
+    x = layers.Concatenate(name="fused")([*parts, *flags.values()])
     if settings.hidden_units:
         x = layers.Dense(settings.hidden_units, "relu", name="hidden")(x)
     x = layers.Dropout(settings.dropout, name="drop_fused")(x)
@@ -149,18 +196,32 @@ def _projection(sources: list[Source], settings: EncoderSettings) -> tf.Tensor:
         settings.embedding_dim, kernel_initializer="orthogonal", name="projection"
     )(x)
     x = UnitLength(name="unit_embedding")(x)
-    any_of = layers.Maximum(name="has_any")(flags) if len(flags) > 1 else flags[0]
+    present = list(flags.values())
+    any_of = layers.Maximum(name="has_any")(present) if present[1:] else present[0]
     return layers.Multiply(name="embedding")([x, any_of])
 
 
-def _raw(sources: list[Source], settings: EncoderSettings) -> tf.Tensor:
+def _flags(sources: list[_Built], dropout: float) -> dict[str, tf.Tensor]:
+    """Returns the presence [B, 1] of each modality."""
+    flags = {one.modality: one.present for one in sources}
+    if len(flags) == 1 or not dropout:
+        return flags
+    stacked = tf.keras.layers.Concatenate(name="presence")(list(flags.values()))
+    kept = ModalityDropout(dropout, name="drop_modality")(stacked)
+    return {
+        modality: Column(position, name=f"{modality}_present")(kept)
+        for position, modality in enumerate(flags)
+    }
+
+
+def _raw(sources: list[_Built], settings: EncoderSettings) -> tf.Tensor:
     """The features as they are, `settings` unused: what training has to beat."""
     layers = tf.keras.layers
     parts = [
-        layers.Multiply(name=f"present_{name}")(
-            [UnitLength(name=f"unit_{name}")(x), has]
+        layers.Multiply(name=f"present_{one.name}")(
+            [UnitLength(name=f"unit_{one.name}")(one.features), one.present]
         )
-        for name, x, has in sources
+        for one in sources
     ]
     x = layers.Concatenate(name="fused")(parts) if len(parts) > 1 else parts[0]
     return UnitLength(name="embedding")(x)

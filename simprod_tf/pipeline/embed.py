@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from simprod_tf.data.catalog import Catalog, Product
+from simprod_tf.data.vectors import VectorTable, column_vectors
 from simprod_tf.errors import InputError, SimprodError
 from simprod_tf.export import SavedEncoder
+from simprod_tf.features.product_inputs import ProductInputs
 from simprod_tf.index.base import Index
 from simprod_tf.index.build import build_index
 from simprod_tf.pipeline.progress import Progress, about, silent
@@ -31,11 +34,26 @@ class Embedded:
 
 
 def embed_catalog(
-    encoder: SavedEncoder, catalog: Catalog, *, progress: Progress = silent
+    encoder: SavedEncoder,
+    catalog: Catalog,
+    *,
+    files: Sequence[VectorTable] = (),
+    progress: Progress = silent,
 ) -> Embedded:
-    """Returns the embedding of every product of the catalogue."""
+    """Returns the embedding of every product of the catalogue.
+
+    Args:
+        encoder: A SavedModel.
+        catalog: The products.
+        files: Precomputed vectors that the encoder takes and the catalogue lacks.
+        progress: Told how far the work is.
+
+    Raises:
+        SimprodError: vectors that the encoder takes are not given.
+    """
     embeddings = encoder.encode(
-        [catalog.product(row) for row in range(len(catalog))],
+        list(catalog),
+        tables=vector_tables(encoder.inputs, catalog, files),
         progress=about(progress, "Embedding products"),
     )
     return Embedded(catalog.ids, embeddings, np.linalg.norm(embeddings, axis=1) > 0.5)
@@ -47,6 +65,7 @@ def index_catalog(
     out: str | Path,
     *,
     kind: str = "auto",
+    files: Sequence[VectorTable] = (),
     progress: Progress = silent,
 ) -> tuple[Index, list[str]]:
     """Builds the catalogue's index in the folder `out`.
@@ -55,7 +74,7 @@ def index_catalog(
     and no word of the title in the encoder's vocabulary): they are left out of it.
     The encoder's decision threshold goes with the index.
     """
-    embedded = embed_catalog(encoder, catalog, progress=progress)
+    embedded = embed_catalog(encoder, catalog, files=files, progress=progress)
     if not embedded.known.any():
         raise SimprodError("the encoder knows nothing of any product in the catalogue.")
     index = build_index(
@@ -67,6 +86,30 @@ def index_catalog(
     )
     index.save(out)
     return index, [str(id) for id in embedded.ids[~embedded.known]]
+
+
+def vector_tables(
+    inputs: ProductInputs, catalog: Catalog, files: Sequence[VectorTable]
+) -> dict[str, VectorTable]:
+    """Returns the vectors that an encoder takes, from files or the catalogue, by name.
+
+    Raises:
+        SimprodError: some are not there.
+    """
+    tables = {one.name: one for one in files}
+    for wanted in inputs.vectors:
+        if wanted.name in tables:
+            continue
+        if not wanted.column:
+            raise SimprodError(
+                f"the encoder takes vectors {wanted.name!r} of length {wanted.dim}: "
+                f"give their file, such as --features {wanted.name}.npy."
+            )
+        try:
+            tables[wanted.name] = column_vectors(catalog, wanted.column)
+        except ValueError as error:
+            raise SimprodError(str(error)) from error
+    return tables
 
 
 def embed_query(encoder: SavedEncoder, *, title: str, image: str) -> np.ndarray:

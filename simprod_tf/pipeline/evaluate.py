@@ -3,79 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from simprod_tf.atomic import write_json
-from simprod_tf.data.catalog import Catalog
-from simprod_tf.data.pairs import Pairs
-from simprod_tf.errors import SimprodError
-from simprod_tf.evaluation.evaluate import Evaluation, evaluate_model, metric_difference
+from simprod_tf.evaluation.evaluate import Evaluation, metric_difference
 from simprod_tf.evaluation.report import QueryRow, QuerySection, Shown, write_report
-from simprod_tf.evaluation.retrieval import Retrieval, retrieval_metrics
-from simprod_tf.export import SavedEncoder
-from simprod_tf.pipeline.embed import embed_catalog
+from simprod_tf.pipeline.judge import HeldOut, Judged, evaluate_saved
 from simprod_tf.pipeline.progress import Progress, silent
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """What the models are judged on.
-
-    Attributes:
-        catalog: The candidates of every search.
-        queries: The products searched for; may be some of the candidates.
-        pairs: Labelled pairs of candidates, or None.
-        group_column: Products with the same value of it are right answers.
-    """
-
-    catalog: Catalog
-    queries: Catalog
-    pairs: Pairs | None = None
-    group_column: str = "group"
-
-    def __post_init__(self) -> None:
-        """Checks that there is something to judge by."""
-        if not np.any(self.queries.column(self.group_column) != "") and not self.pairs:
-            raise SimprodError(
-                f"there is nothing to judge by: no product has a "
-                f"{self.group_column!r}, and there are no pairs."
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """One model's evaluation, with the embeddings that it comes from."""
-
-    evaluation: Evaluation
-    candidates: np.ndarray
-    queries: np.ndarray
-
-
-def evaluate_saved(
-    name: str, folder: str | Path, test: HeldOut, *, seed: int, progress: Progress
-) -> Judged:
-    """Returns the evaluation of one SavedModel on the test set."""
-    encoder = SavedEncoder(folder)
-    candidates = embed_catalog(encoder, test.catalog, progress=progress).embeddings
-    if test.queries is test.catalog:
-        queries = candidates
-    elif all(id in test.catalog for id in test.queries.ids):
-        queries = candidates[test.catalog.rows_of(test.queries.ids)]
-    else:
-        queries = embed_catalog(encoder, test.queries, progress=progress).embeddings
-    decision = encoder.manifest.get("decision") or {}
-    evaluation = evaluate_model(
-        name,
-        **_pair_arguments(test, candidates),
-        retrieval=_retrieval(test, candidates, queries),
-        max_distance=decision.get("max_distance"),
-        seed=seed,
-    )
-    return Judged(evaluation, candidates, queries)
 
 
 def evaluate_run(
@@ -86,24 +23,33 @@ def evaluate_run(
     title: str = "Similar products",
     facts: Sequence[tuple[str, str]] = (),
     compare: Sequence[str] = ("pr_auc", "map_at_r"),
+    modalities: Sequence[str] = (),
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[list[Evaluation], list[str]]:
     """Judges the models; writes `report.html` and `evaluation.json` into `out`.
 
     The last model is compared with each other one by `compare`, and its searches are
-    shown. Returns the evaluations, and the sentences that say what came out.
+    shown, both on whole products. For `modalities` each model is also judged by one of
+    them alone: see `simprod_tf.pipeline.judge.evaluate_encoder`. Returns the
+    evaluations, and the sentences that say what came out.
     """
     judged = [
-        evaluate_saved(name, folder, test, seed=seed, progress=progress)
+        evaluate_saved(
+            name, folder, test, modalities=modalities, seed=seed, progress=progress
+        )
         for name, folder in models.items()
     ]
-    evaluations = [one.evaluation for one in judged]
+    evaluations = [evaluation for one in judged for evaluation in one.evaluations()]
+    variants = [variant for one in judged for variant in one.variants]
+    # Variants ask with other rows: their differences are no paired ones.
+    wholes = [one.evaluation for one in judged]
     notes = [
         note
         for metric in compare
-        for note in comparison_notes(evaluations, metric=metric, seed=seed)
+        for note in comparison_notes(wholes, metric=metric, seed=seed)
     ]
+    notes += [str(variant) for variant in variants]
     report = Path(out) / "report.html"
     write_report(
         report,
@@ -116,6 +62,7 @@ def evaluate_run(
     content: dict[str, Any] = {
         "notes": notes,
         "models": [evaluation.to_json() for evaluation in evaluations],
+        "variants": [variant.to_json() for variant in variants],
     }
     write_json(Path(out) / "evaluation.json", content)
     return evaluations, notes
@@ -141,52 +88,6 @@ def comparison_notes(
     return notes
 
 
-def _pair_arguments(test: HeldOut, embeddings: np.ndarray) -> dict[str, np.ndarray]:
-    if test.pairs is None:
-        nothing = np.zeros(0)
-        return {
-            "pair_distances": nothing,
-            "pair_labels": nothing.astype(int),
-            "pair_groups": nothing.astype(str),
-        }
-    anchors = test.catalog.rows_of(test.pairs.anchor_ids)
-    others = test.catalog.rows_of(test.pairs.other_ids)
-    groups = test.catalog.groups[anchors]
-    return {
-        "pair_distances": np.linalg.norm(
-            embeddings[anchors] - embeddings[others], axis=1
-        ),
-        "pair_labels": test.pairs.labels,
-        "pair_groups": np.where(groups == "", test.pairs.anchor_ids, groups).astype(
-            str
-        ),
-    }
-
-
-def _retrieval(
-    test: HeldOut, candidates: np.ndarray, queries: np.ndarray
-) -> Retrieval | None:
-    asked = _grouped(test)
-    if not len(asked):
-        return None
-    groups = test.catalog.column(test.group_column)
-    # A product without a group is nobody's right answer.
-    groups = np.where(groups == "", "\0none", groups).astype(str)
-    return retrieval_metrics(
-        queries[asked],
-        candidates,
-        test.queries.column(test.group_column)[asked].astype(str),
-        groups,
-        query_ids=test.queries.ids[asked].astype(str),
-        candidate_ids=test.catalog.ids.astype(str),
-    )
-
-
-def _grouped(test: HeldOut) -> np.ndarray:
-    """Returns the rows of the queries that have a group."""
-    return np.flatnonzero(test.queries.column(test.group_column) != "")
-
-
 def _facts(test: HeldOut) -> list[tuple[str, str]]:
     facts = [
         ("Candidates", f"{len(test.catalog):,} products"),
@@ -204,7 +105,7 @@ def _sections(test: HeldOut, judged: Judged, *, seed: int) -> list[QuerySection]
     retrieval = judged.evaluation.retrieval
     if retrieval is None:
         return []
-    asked = _grouped(test)[retrieval.kept]
+    asked = test.query_rows()[retrieval.kept]
     some = np.random.default_rng(seed).permutation(len(asked))[:12]
     worst = np.argsort(retrieval.map_at_r, kind="stable")[:12]
     name = judged.evaluation.name

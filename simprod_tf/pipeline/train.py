@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +17,40 @@ from simprod_tf.data.catalog import Catalog
 from simprod_tf.data.pairs import Pairs, join_pairs
 from simprod_tf.data.split import Split, check_split, split_catalog, write_split
 from simprod_tf.data.tables import write_table
+from simprod_tf.data.vectors import VectorTable
 from simprod_tf.errors import SimprodError, ThresholdError
-from simprod_tf.features.inputs import decode_catalog, extract_features
-from simprod_tf.features.text import title_words
-from simprod_tf.features.word_vectors import (
-    NO_WORDS,
-    WordVectors,
-    load_word_vectors,
-    train_word_vectors,
-)
+from simprod_tf.features.inputs import decode_catalog
+from simprod_tf.features.product_inputs import known_products
+from simprod_tf.features.word_weights import Coverage
 from simprod_tf.matching.threshold import choose_threshold
-from simprod_tf.model.alexnet import (
-    build_alexnet,
-    load_alexnet_weights,
-)
-from simprod_tf.model.encoder import EncoderSettings, build_encoder, build_head
-from simprod_tf.pipeline.plan import (
-    ImageTowerSettings,
-    TrainPlan,
-    WordSettings,
-)
+from simprod_tf.model.encoder import EncoderSettings, build_head
+from simprod_tf.pipeline.plan import TrainPlan
 from simprod_tf.pipeline.progress import Progress, about, silent
-from simprod_tf.trained import TrainedEncoder
+from simprod_tf.pipeline.sources import prepare_sources, stored_features
+from simprod_tf.trained import TrainedEncoder, pictures_of
 from simprod_tf.training import EpochReport, fit_encoder
 
 log = logging.getLogger(__name__)
 
+_BATCH = 64
+
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training came to."""
+    """What a training came to.
+
+    Attributes:
+        folder, fingerprint: Of the encoder.
+        details: What its manifest keeps: settings, counts, the threshold.
+        coverage: Of the titles' words, or None without titles.
+        unknown_ids: Products of which the encoder knows nothing.
+    """
 
     folder: Path
     fingerprint: str
     details: Mapping[str, Any]
+    coverage: Coverage | None
+    unknown_ids: tuple[str, ...]
 
 
 def train_run(
@@ -60,6 +60,8 @@ def train_run(
     hand: Pairs | None = None,
     mined: Pairs | None = None,
     split: Split | None = None,
+    tables: Sequence[VectorTable] = (),
+    store: str | Path | None = None,
     plan: TrainPlan | None = None,
     progress: Progress = silent,
 ) -> TrainResult:
@@ -72,6 +74,9 @@ def train_run(
         out: The folder to write; an earlier one is replaced.
         hand, mined: Labelled pairs with ids of the catalogue; one of them is needed.
         split: Where each product belongs, or None to split by connected component.
+        tables: Precomputed vectors, as further sources of features.
+        store: Folder of the features of frozen image towers, shared by trainings;
+            None for `features` beside `out`.
         plan: Settings.
         progress: Told how far the work is.
 
@@ -82,32 +87,40 @@ def train_run(
     tf.keras.utils.set_random_seed(plan.training.seed)
     split = _split(catalog, split, hand, plan)
     train, validation = _sides(split, hand, mined, plan)
-    vectors = _word_vectors(catalog, plan.words, progress)
-    tower = _image_tower(catalog, plan.image)
+    sources = prepare_sources(catalog, plan, tables, progress=progress)
     encoder_settings = EncoderSettings(embedding_dim=0) if plan.raw else plan.encoder
-    head = build_head(_width(tower), vectors.vectors, encoder_settings)
-    trained = TrainedEncoder(
-        build_encoder(tower, head), plan.image.pictures(), vectors.words
+    if not sources.sources:
+        raise SimprodError("the catalogue has no picture, no word and no attribute.")
+    head = build_head(sources.sources, encoder_settings)
+    trained = TrainedEncoder(head, sources.towers, sources.inputs)
+    run = _Run(
+        catalog if not plan.raw else _products_of(catalog, validation),
+        trained,
+        plan,
+        {table.name: table for table in tables},
+        Path(store) if store is not None else Path(out).parent / "features",
+        progress,
     )
+    arrays = run.arrays()
     history: list[EpochReport] = []
     if not plan.raw:
-        history = _fit(
-            catalog, trained, tower, head, (train, validation), plan, progress
-        )
+        history = run.fit(arrays, train, validation)
     details = {
         "settings": asdict(plan),
         "products": split.counts(),
         "pairs": {"train": _pair_counts(train), "validation": _pair_counts(validation)},
-        "decision": _decision(catalog, trained, validation, plan.precision),
+        "words": None if sources.coverage is None else sources.coverage.to_json(),
+        "decision": _decision(run.distances(arrays, validation), validation, plan),
     }
-    trained = TrainedEncoder(
-        trained.model, trained.pictures, trained.vocabulary, details
-    )
+    trained = replace(trained, details=details)
     with whole_folder(out) as folder:
         write_split(split, folder / "split.parquet")
         _write_history(history, folder / "history.csv")
         trained.save(folder)
-    return TrainResult(Path(out), trained.fingerprint, details)
+    unknown = run.catalog.ids[~known_products(arrays)]
+    return TrainResult(
+        Path(out), trained.fingerprint, details, sources.coverage, tuple(unknown)
+    )
 
 
 def _split(
@@ -156,101 +169,104 @@ def _joined(hand: Pairs | None, mined: Pairs | None) -> Pairs | None:
     return join_pairs(hand, mined)
 
 
-def _word_vectors(
-    catalog: Catalog, settings: WordSettings, progress: Progress
-) -> WordVectors:
-    titles = [title for title in catalog.titles if title]
-    if not titles:
-        return NO_WORDS
-    progress("Word vectors", 0, 1)
-    words = title_words(titles)
-    if settings.path is not None:
-        known = {word for title in words for word in title}
-        vectors = load_word_vectors(settings.path, keep=known)
-    else:
-        vectors = train_word_vectors(
-            words,
-            dim=settings.dim,
-            epochs=settings.epochs,
-            min_count=settings.min_count,
+def _products_of(catalog: Catalog, pairs: Pairs | None) -> Catalog:
+    """Returns the products of some pairs."""
+    if pairs is None:
+        return catalog.take(np.zeros(0, np.int64))
+    ids = sorted({*pairs.anchor_ids, *pairs.other_ids})
+    return catalog.take(catalog.rows_of(ids))
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One encoder on one catalogue: its inputs as arrays, and what works on them."""
+
+    catalog: Catalog
+    trained: TrainedEncoder
+    plan: TrainPlan
+    tables: Mapping[str, VectorTable]
+    store: Path
+    progress: Progress
+
+    def model(self) -> tf.keras.Model:
+        """Returns what is fitted: the head alone where towers are frozen."""
+        frozen = self.plan.image.frozen
+        return self.trained.head if frozen else self.trained.model
+
+    def arrays(self) -> dict[str, Any]:
+        """Returns the model's inputs, a row a product; large ones lie in files."""
+        arrays: dict[str, Any] = self.trained.arrays(list(self.catalog), self.tables)
+        for tower in self.trained.towers:
+            if self.plan.image.frozen:
+                features = stored_features(
+                    tower,
+                    self.catalog,
+                    self.store,
+                    dtype=self.plan.image.dtype,
+                    progress=self.progress,
+                ).features
+                arrays[f"{tower.name}_features"] = features
+                present = np.asarray(features.present, np.float32)
+                arrays["has_image"] = present[:, np.newaxis]
+            else:
+                arrays[f"{tower.name}_pixels"] = decode_catalog(
+                    self.catalog.images,
+                    pictures_of(tower),
+                    progress=about(self.progress, "Decoding pictures"),
+                )
+        return arrays
+
+    def fit(
+        self, arrays: Mapping[str, Any], train: Pairs, validation: Pairs | None
+    ) -> list[EpochReport]:
+        """Fits the model in place."""
+        what = f"Training on {self.plan.train_on} pairs"
+        history = fit_encoder(
+            self.model(),
+            arrays,
+            self.catalog,
+            train,
+            validation=validation,
+            settings=self.plan.training,
+            on_epoch=lambda one: self.progress(what, one.epoch, one.epochs),
         )
-    progress("Word vectors", 1, 1)
-    return vectors
+        epochs = self.plan.training.epochs
+        self.progress(what, epochs, epochs)
+        return history
 
-
-def _image_tower(
-    catalog: Catalog, settings: ImageTowerSettings
-) -> tf.keras.Model | None:
-    if not np.any(catalog.images != ""):
-        return None
-    tower = build_alexnet(settings.preset, output_layer=settings.output_layer)
-    if settings.weights is not None:
-        load_alexnet_weights(tower, settings.weights)
-    tower.trainable = not settings.frozen
-    return tower
-
-
-def _width(tower: tf.keras.Model | None) -> int:
-    return 0 if tower is None else int(tower.output_shape[-1])
-
-
-def _fit(
-    catalog: Catalog,
-    trained: TrainedEncoder,
-    tower: tf.keras.Model | None,
-    head: tf.keras.Model,
-    pairs: tuple[Pairs, Pairs | None],
-    plan: TrainPlan,
-    progress: Progress,
-) -> list[EpochReport]:
-    """Fits the whole encoder, or its head on features that are computed once."""
-    arrays = trained.arrays(list(catalog.titles), list(catalog.images))
-    model = trained.model
-    if tower is not None and plan.image.frozen:
-        model = head
-        arrays["image_features"] = extract_features(
-            catalog.images,
-            tower,
-            trained.pictures,
-            progress=about(progress, "Features of the pictures"),
+    def distances(self, arrays: Mapping[str, Any], pairs: Pairs | None) -> np.ndarray:
+        """Returns the [N] distances of pairs."""
+        if pairs is None:
+            return np.zeros(0, np.float32)
+        rows = np.unique(
+            [
+                self.catalog.rows_of(pairs.anchor_ids),
+                self.catalog.rows_of(pairs.other_ids),
+            ]
         )
-    elif tower is not None:
-        arrays["image"] = decode_catalog(
-            catalog.images,
-            trained.pictures,
-            progress=about(progress, "Decoding pictures"),
+        forward = tf.function(self.model(), reduce_retracing=True)
+        blocks = []
+        for start in range(0, len(rows), _BATCH):
+            some = rows[start : start + _BATCH]
+            inputs = {name: tf.constant(array[some]) for name, array in arrays.items()}
+            blocks.append(forward(inputs).numpy())
+        embeddings = dict(zip(self.catalog.ids[rows], np.concatenate(blocks)))
+        return np.array(
+            [
+                np.linalg.norm(embeddings[a] - embeddings[b])
+                for a, b in zip(pairs.anchor_ids, pairs.other_ids)
+            ]
         )
-    train, validation = pairs
-    what = f"Training on {plan.train_on} pairs"
-    history = fit_encoder(
-        model,
-        arrays,
-        catalog,
-        train,
-        validation=validation,
-        settings=plan.training,
-        on_epoch=lambda one: progress(what, one.epoch, one.epochs),
-    )
-    progress(what, plan.training.epochs, plan.training.epochs)
-    return history
 
 
 def _decision(
-    catalog: Catalog, trained: TrainedEncoder, pairs: Pairs | None, precision: float
+    distances: np.ndarray, pairs: Pairs | None, plan: TrainPlan
 ) -> dict[str, Any]:
     """Returns the threshold for the stated precision, or why there is none."""
     if pairs is None:
         return {"refused": "there were no validation pairs."}
-    ids = sorted({*pairs.anchor_ids, *pairs.other_ids})
-    embeddings = dict(zip(ids, trained.encode([catalog[id] for id in ids])))
-    distances = [
-        float(np.linalg.norm(embeddings[a] - embeddings[b]))
-        for a, b in zip(pairs.anchor_ids, pairs.other_ids)
-    ]
     try:
-        decision = choose_threshold(
-            np.array(distances), pairs.labels, precision=precision
-        )
+        decision = choose_threshold(distances, pairs.labels, precision=plan.precision)
     except ThresholdError as error:
         log.info("%s", error)
         return {"refused": str(error)}

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,21 +12,8 @@ from simprod_tf.cli import app
 COMMANDS = [command.callback.__name__ for command in app.registered_commands]
 
 
-def simprod(*arguments, cwd=None):
-    environment = {**os.environ, "COLUMNS": "200"}
-    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
-    return subprocess.run(
-        [sys.executable, "-m", "simprod_tf", *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
+def work(simprod, tmp_path_factory):
     """A folder in which each step of the chain has run, on a tiny shop."""
     folder = tmp_path_factory.mktemp("work")
     for step in (
@@ -47,19 +31,14 @@ def work(tmp_path_factory):
     return folder
 
 
-def rows_of(done):
-    assert done.returncode == 0, done.stderr
-    return list(csv.DictReader(done.stdout.splitlines()))
-
-
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command):
+def test_every_command_has_help_with_an_example(simprod, command):
     done = simprod(command, "--help")
     assert done.returncode == 0
     assert f"simprod {command}" in done.stdout.split("Example:")[1]
 
 
-def test_search_by_id_leaves_the_product_itself_out(work):
+def test_search_by_id_leaves_the_product_itself_out(simprod, rows_of, work):
     rows = rows_of(simprod("search", "index", "--id", "p000001", "-k", 5, cwd=work))
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5"]
     assert "p000001" not in {row["id"] for row in rows}
@@ -67,7 +46,7 @@ def test_search_by_id_leaves_the_product_itself_out(work):
     assert distances == sorted(distances)
 
 
-def test_search_by_title_and_picture_finds_the_product_itself(work):
+def test_search_by_title_and_picture_finds_the_product_itself(simprod, rows_of, work):
     with open(work / "shop" / "catalog.csv", encoding="utf-8") as file:
         product = next(r for r in csv.DictReader(file) if r["title"] and r["image"])
     rows = rows_of(
@@ -83,7 +62,7 @@ def test_search_by_title_and_picture_finds_the_product_itself(work):
 
 
 @pytest.mark.parametrize("name", ["similar.csv", "similar.parquet"])
-def test_match_writes_the_table(work, name):
+def test_match_writes_the_table(simprod, work, name):
     done = simprod("match", "index", "--out", name, "--max-distance", 0.6, cwd=work)
     assert done.returncode == 0, done.stderr
     if name.endswith(".csv"):
@@ -94,7 +73,7 @@ def test_match_writes_the_table(work, name):
         assert all(float(row["distance"]) <= 0.6 for row in rows)
 
 
-def test_evaluate_writes_a_report(work):
+def test_evaluate_writes_a_report(simprod, rows_of, work):
     rows = rows_of(
         simprod(
             "evaluate", "shop/catalog.csv", "--model", "both=saved_models/shop",
@@ -108,7 +87,7 @@ def test_evaluate_writes_a_report(work):
     assert "data:image/jpeg;base64" in report
 
 
-def test_an_index_of_another_encoder_is_refused(work):
+def test_an_index_of_another_encoder_is_refused(simprod, work):
     done = simprod("export", "runs/both", "--out", "saved_models/again", cwd=work)
     assert done.returncode == 0, done.stderr
     train = simprod(
@@ -125,7 +104,7 @@ def test_an_index_of_another_encoder_is_refused(work):
     assert "Traceback" not in done.stderr
 
 
-def test_pairs_are_drawn_from_groups(work):
+def test_pairs_are_drawn_from_groups(simprod, work):
     done = simprod(
         "pairs", "shop/catalog.csv", "--num-pairs", 100, "--out", "drawn.csv", cwd=work
     )
@@ -146,7 +125,18 @@ def test_pairs_are_drawn_from_groups(work):
         ("shop s --products 0", 2, "products must be"),
         ("train shop/catalog.csv --margin 9 --hand-pairs shop/hand_pairs.csv --out r",
          2, "margin must be in"),
-        ("train shop/catalog.csv --image-tower big --out r", 2, "preset must be one"),
+        ("train shop/catalog.csv --image-tower big --hand-pairs shop/hand_pairs.csv "
+         "--out r", 1, "image tower big: "),
+        ("train shop/catalog.csv --buckets 3 --out r", 2, "dropped have 0 buckets"),
+        ("train shop/catalog.csv --category x --hand-pairs shop/hand_pairs.csv --out r",
+         1, "no column 'x'"),
+        ("train shop/catalog.csv --number title --hand-pairs shop/hand_pairs.csv "
+         "--out r", 1, "no column 'title'"),
+        ("train shop/catalog.csv --features none.npy --hand-pairs shop/hand_pairs.csv "
+         "--out r", 1, "none.npy: there is no such file"),
+        ("embed shop/catalog.csv --image-tower small --image-weights a "
+         "--image-weights b --store s", 2, "--image-weights is given 2 times"),
+        ("weights fetch vgg", 2, "alexnet"),
         ("train shop/catalog.csv --out r", 1, "there are no hand or mined pairs"),
         ("match index --out similar.txt --max-distance 1", 1, ".csv or .parquet"),
         ("convert ebay a b", 2, "layout must be grocery-store"),
@@ -155,14 +145,14 @@ def test_pairs_are_drawn_from_groups(work):
          "--out e", 2, "no column 'x'"),
     ],
 )  # fmt: skip
-def test_errors_are_one_clear_line(work, arguments, code, message):
+def test_errors_are_one_clear_line(simprod, work, arguments, code, message):
     done = simprod(*arguments.split(), cwd=work)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_bad_picture_stops_with_its_row_or_is_set_aside(work, tmp_path):
+def test_a_bad_picture_stops_with_its_row_or_is_set_aside(simprod, work, tmp_path):
     lines = (work / "shop" / "catalog.csv").read_text(encoding="utf-8").splitlines()
     (tmp_path / "catalog.csv").write_text(
         "id,title,image\na,blue mug,bad.jpg\nb,red lamp,\n", encoding="utf-8"

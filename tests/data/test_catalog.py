@@ -25,9 +25,11 @@ def test_a_catalogue_is_read(tmp_path, picture):
     )
     catalog = read_catalog(path).catalog
     assert len(catalog) == 3
-    assert catalog["a"] == Product("a", "Red mug", str(picture), "g1")
+    assert catalog["a"] == Product(
+        "a", "Red mug", str(picture), "g1", {"brand": "Acme"}
+    )
     assert catalog["b"].image == str(picture)
-    assert catalog["c"] == Product("c", "Blue mug", "", "")
+    assert catalog["c"] == Product("c", "Blue mug", attributes={"brand": "Bolt"})
     assert list(catalog.column("brand")) == ["Acme", "", "Bolt"]
     assert list(catalog.rows_of(["c", "a"])) == [2, 0]
     assert "b" in catalog
@@ -59,6 +61,7 @@ def bad_rows(tmp_path, make_picture):
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     make_picture().save(tmp_path / "new.webp")
     (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty.png").touch()
     return write(
         tmp_path,
         "id,title,image\n"
@@ -69,21 +72,22 @@ def bad_rows(tmp_path, make_picture):
         "gone,x,gone.jpg\n"
         "cut,x,cut.jpg\n"
         "webp,x,new.webp\n"
-        "text,x,text.png\n",
+        "text,x,text.png\n"
+        "nothing,x,empty.png\n",
     )
 
 
 def test_bad_rows_are_set_aside_with_their_reasons(bad_rows):
     found = read_catalog(bad_rows, skip_bad=True)
-    assert list(found.catalog.ids) == ["ok"]
+    assert list(found.catalog.ids) == ["ok", "webp"]
     reasons = {one.row: one.reason for one in found.bad}
     assert reasons[2] == "the id is empty"
     assert reasons[3] == "id 'ok' stands already in row 1"
     assert reasons[4] == "product 'empty' has neither title nor image"
     assert "gone.jpg does not exist" in reasons[5]
     assert "cut.jpg cannot be decoded" in reasons[6]
-    assert "new.webp is WEBP; convert it to JPEG" in reasons[7]
-    assert "text.png cannot be decoded" in reasons[8]
+    assert "text.png cannot be decoded: it is none of JPEG, PNG" in reasons[8]
+    assert "empty.png is empty (0 bytes)" in reasons[9]
     assert len(reasons) == 7
 
 

@@ -58,15 +58,17 @@ def test_training_shuffles_anew_each_pass_and_repeats_by_seed(catalog):
 def test_pictures_change_while_training_and_only_then(catalog, pairs):
     rng = np.random.default_rng(0)
     arrays = {
-        "image": rng.integers(0, 255, (6, 8, 8, 3), dtype=np.uint8),
+        "tower_pixels": rng.integers(0, 255, (6, 8, 8, 3), dtype=np.uint8),
         "has_image": np.ones((6, 1), np.float32),
     }
     plain = next(iter(pair_batches(arrays, catalog, pairs)))[0]
-    assert (plain["anchor_image"].numpy() == arrays["image"][[0, 2, 1]]).all()
+    assert (
+        plain["anchor_tower_pixels"].numpy() == arrays["tower_pixels"][[0, 2, 1]]
+    ).all()
     changed = next(iter(pair_batches(arrays, catalog, pairs, training=True)))[0]
-    assert changed["anchor_image"].shape == (3, 8, 8, 3)
-    pixels = changed["anchor_image"].numpy()
+    assert changed["anchor_tower_pixels"].shape == (3, 8, 8, 3)
+    pixels = changed["anchor_tower_pixels"].numpy()
     assert pixels.min() >= 0
     assert pixels.max() <= 255
-    assert not any((p == q).all() for p in pixels for q in arrays["image"])
+    assert not any((p == q).all() for p in pixels for q in arrays["tower_pixels"])
     assert (changed["anchor_has_image"].numpy() == 1).all()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 
 import numpy as np
 import pytest
-from gensim.models import KeyedVectors
+from gensim.models import FastText, KeyedVectors, Word2Vec
 
 from simprod_tf.errors import InputError
 from simprod_tf.features.word_vectors import (
+    KINDS,
     NO_WORDS,
     WordVectors,
     load_word_vectors,
@@ -31,11 +33,73 @@ def test_words_of_like_company_come_out_alike():
     assert within.mean() > across.mean() + 0.3
 
 
-def test_training_is_repeatable():
+def crc(text):
+    return zlib.crc32(text.encode("utf-8"))
+
+
+def test_skipgram_is_gensims_word2vec():
+    rng = np.random.default_rng(0)
+    titles = [list(rng.choice(list("abcdefghij"), 5)) for _ in range(60)]
+    oracle = Word2Vec(
+        titles,
+        vector_size=8,
+        window=8,
+        min_count=2,
+        sg=1,
+        sample=1e-2,
+        seed=5,
+        workers=1,
+        epochs=3,
+        hashfxn=crc,
+    )
+    found = train_word_vectors([*titles, []], dim=8, epochs=3, min_count=2, seed=5)
+    assert list(found.words) == oracle.wv.index_to_key
+    assert (found.vectors == oracle.wv.vectors).all()
+
+
+def test_fasttext_is_gensims():
+    titles = [["mugs", "red"], ["mug", "blue"]] * 20
+    oracle = FastText(
+        titles,
+        vector_size=4,
+        window=8,
+        min_count=1,
+        sg=1,
+        sample=1e-2,
+        seed=2,
+        workers=1,
+        epochs=2,
+        hashfxn=crc,
+        bucket=200_000,
+    )
+    found = train_word_vectors(titles, kind="fasttext", dim=4, epochs=2, seed=2)
+    assert list(found.words) == oracle.wv.index_to_key
+    assert (found.vectors == oracle.wv.vectors).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_is_repeatable_and_tells_each_epoch(kind):
     titles = [["red", "mug"], ["blue", "mug"]] * 10
-    first, second = (train_word_vectors(titles, dim=4, seed=3) for _ in range(2))
+    told = []
+    first = train_word_vectors(titles, kind=kind, dim=4, epochs=3, seed=3)
+    second = train_word_vectors(
+        titles,
+        kind=kind,
+        dim=4,
+        epochs=3,
+        seed=3,
+        progress=lambda *numbers: told.append(numbers),
+    )
     assert first.words == second.words
     assert (first.vectors == second.vectors).all()
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    other = train_word_vectors(titles, kind=kind, dim=4, epochs=3, seed=4)
+    assert (first.vectors != other.vectors).any()
+
+
+def test_unknown_trainings_are_refused():
+    with pytest.raises(ValueError, match="one of skipgram, fasttext, got 'cbow'"):
+        train_word_vectors([["a"]], kind="cbow")
 
 
 def test_rare_words_and_empty_catalogues_have_no_vectors():
@@ -88,6 +152,7 @@ def test_bad_files_are_refused(tmp_path):
         ("none.bin", None, "there is no such file"),
         ("v.doc", b"x", "unknown kind of word vectors; use .bin"),
         ("v.bin", b"not a header", "cannot be read as word vectors"),
+        ("v.kv", b"no pickle", "cannot be read as word vectors"),
         ("v.npz", b"PK no zip", "cannot be read as word vectors"),
     ):
         if content is not None:

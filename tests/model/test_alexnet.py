@@ -1,20 +1,22 @@
-"""AlexNet: the published sizes, a convolution by hand, and its weights."""
+"""AlexNet: the published sizes, and the network that weights make."""
 
 from __future__ import annotations
+
+import logging
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from simprod_tf.errors import ModelError
-from simprod_tf.model.alexnet import (
-    GroupedConv2D,
-    LocalResponseNorm,
-    Standardize,
-    build_alexnet,
-    load_alexnet_weights,
-    preset_named,
+from simprod_tf.model.alexnet import alexnet_from, build_alexnet
+from simprod_tf.model.architecture import usual_preprocessing, weight_shapes
+from simprod_tf.model.preprocessing import (
+    CAFFE_NORM,
+    Preprocessing,
+    caffe_preprocessing,
 )
+from simprod_tf.model.weights import Weights, import_weights
 
 CONVOLUTIONS = {"conv1", "conv2", "conv3", "conv4", "conv5"}
 
@@ -25,6 +27,21 @@ def parameters(model):
         for layer in model.layers
         if layer.weights
     }
+
+
+def weights_of(model, architecture="small", preprocessing=None, response_norm=None):
+    arrays = {
+        f"{layer.name}/{kind}": array
+        for layer in model.layers
+        for kind, array in zip(("kernel", "bias"), layer.get_weights())
+    }
+    preprocessing = preprocessing or usual_preprocessing(architecture)
+    source = {"file": "w.npz"}
+    return Weights(architecture, preprocessing, arrays, source, response_norm)
+
+
+def pictures(side=64, count=2):
+    return np.random.default_rng(0).uniform(0, 255, (count, side, side, 3))
 
 
 def test_the_original_has_the_papers_sizes():
@@ -63,92 +80,96 @@ def test_small_takes_64_pixels():
     assert set(parameters(model)) == CONVOLUTIONS
 
 
-def test_pixels_are_standardised():
-    layer = Standardize((10.0, 20.0, 30.0), (1.0, 2.0, 5.0))
-    out = layer(np.array([[[[11, 18, 40]]]], np.uint8)).numpy()
-    assert out.tolist() == [[[[1.0, -1.0, 2.0]]]]
+@pytest.mark.parametrize("preset", ["krizhevsky2012", "torchvision", "small"])
+def test_the_layers_have_the_shapes_that_files_are_checked_for(preset):
+    model = build_alexnet(preset)
+    shapes = weight_shapes(preset)
+    found = {
+        f"{layer.name}/{kind}": tuple(weight.shape)
+        for layer in model.layers
+        for kind, weight in zip(("kernel", "bias"), layer.weights)
+    }
+    assert found == {name: shapes[name] for name in found}
+    assert model.output_shape[1] == shapes["fc6/kernel"][0]
 
 
-def test_response_norm_divides_by_five_neighbouring_channels():
-    x = np.arange(1.0, 9.0).reshape(1, 1, 1, 8)
-    expected = []
-    for c in range(8):
-        near = x[0, 0, 0, max(0, c - 2) : c + 3]
-        expected.append(x[0, 0, 0, c] / (2 + 1e-4 * (near**2).sum()) ** 0.75)
-    found = LocalResponseNorm()(tf.constant(x, tf.float32)).numpy().ravel()
-    assert np.allclose(found, expected, rtol=1e-6)
+def test_weights_make_the_same_network_up_to_their_last_layer():
+    first = build_alexnet("small", output_layer="fc7")
+    second = alexnet_from(weights_of(first))
+    assert second.name == "alexnet_small_fc7"
+    assert np.allclose(first(pictures()), second(pictures()), atol=1e-5)
+    pool5 = alexnet_from(weights_of(first), output_layer="pool5")
+    between = tf.keras.Model(first.input, first.get_layer("pool5").output)
+    assert np.allclose(pool5(pictures()), between(pictures()), atol=1e-5)
 
 
-def test_groups_see_their_own_channels_alone():
-    layer = GroupedConv2D(2, 3, groups=2)
-    x = np.random.default_rng(0).random((1, 4, 4, 4)).astype(np.float32)
-    layer(x)
-    layer.set_weights([np.ones((3, 3, 2, 2), np.float32), np.zeros(2, np.float32)])
-    padded = np.pad(x[0], ((1, 1), (1, 1), (0, 0)))
-    out = layer(x).numpy()[0]
-    for row, column in ((0, 0), (2, 1)):
-        patch = padded[row : row + 3, column : column + 3]
-        assert np.isclose(out[row, column, 0], patch[..., :2].sum(), rtol=1e-5)
-        assert np.isclose(out[row, column, 1], patch[..., 2:].sum(), rtol=1e-5)
+def test_convolutions_alone_give_pool5_and_the_log_says_so(caplog):
+    with caplog.at_level(logging.WARNING, "simprod_tf"):
+        model = alexnet_from(weights_of(build_alexnet("small")))
+    assert model.name == "alexnet_small_pool5"
+    assert "w.npz has no weights of fc7: pool5 is used" in caplog.text
 
 
-def test_groups_have_a_gradient_on_a_cpu():
-    layer = GroupedConv2D(4, 3, groups=2)
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(tf.ones([1, 5, 5, 4])))
-    kernel, bias = tape.gradient(loss, layer.trainable_weights)
-    assert kernel.shape == (3, 3, 2, 4)
-    assert bias.shape == (4,)
-    assert np.isfinite(kernel.numpy()).all()
+def test_the_preprocessing_of_the_weights_is_part_of_the_network():
+    model = build_alexnet("small")
+    bgr = Preprocessing("BGR", (1, 2, 3), (2, 2, 2), 64, 64)
+    found = alexnet_from(weights_of(model, preprocessing=bgr))(pictures()).numpy()
+    own = usual_preprocessing("small")
+    # The same values reach conv1 of the first model.
+    reversed_ = (pictures()[..., ::-1] - bgr.mean) / bgr.std
+    expected = model(reversed_ * own.std + own.mean).numpy()
+    assert np.allclose(found, expected, atol=1e-4 * expected.max())
 
 
-def saved_weights(model, path, rename=None):
-    arrays = {}
-    for layer in model.layers:
-        if layer.weights:
-            name = (rename or {}).get(layer.name, layer.name)
-            arrays[f"{name}/kernel"], arrays[f"{name}/bias"] = layer.get_weights()
-    np.savez(path, **arrays)
+def test_the_constants_of_the_weights_reach_both_normalisations():
+    weights = weights_of(
+        build_alexnet("krizhevsky2012"),
+        "krizhevsky2012",
+        caffe_preprocessing(),
+        CAFFE_NORM,
+    )
+    model = alexnet_from(weights, output_layer="pool5")
+    for name in ("norm1", "norm2"):
+        layer = model.get_layer(name)
+        assert (layer.bias, layer.alpha) == (1.0, 2e-5)
+    assert model.get_layer("standardize").channels == "BGR"
 
 
-@pytest.mark.parametrize("names", ["ours", "Conv_i"])
-def test_weights_come_back(tmp_path, names):
-    rename = {f"conv{i + 1}": f"Conv_{i}" for i in range(5)}
-    first, second = build_alexnet("small"), build_alexnet("small")
-    saved_weights(first, tmp_path / "w.npz", rename if names == "Conv_i" else None)
-    picture = np.random.default_rng(0).random((1, 64, 64, 3)) * 255
-    assert not np.allclose(first(picture), second(picture))
-    load_alexnet_weights(second, tmp_path / "w.npz")
-    assert np.allclose(first(picture), second(picture))
+def test_a_saved_network_gives_the_same_features(tmp_path):
+    model = build_alexnet("krizhevsky2012", response_norm=CAFFE_NORM)
+    model.save(tmp_path / "tower.keras")
+    again = tf.keras.models.load_model(tmp_path / "tower.keras")
+    images = pictures(227, 1)
+    assert np.allclose(model(images), again(images), rtol=1e-5)
+    assert again.get_layer("norm1").bias == 1.0
 
 
-def test_weights_that_do_not_fit_are_refused(tmp_path):
-    path = tmp_path / "w.npz"
-    saved_weights(build_alexnet("small"), path)
-    with pytest.raises(
-        ModelError, match="has no fc6/kernel; .*pool5 needs the convolut"
-    ):
-        load_alexnet_weights(build_alexnet("small", output_layer="fc6"), path)
-    with pytest.raises(ModelError, match="conv1 needs shapes .*another preset"):
-        load_alexnet_weights(build_alexnet("torchvision"), path)
-    with pytest.raises(ModelError, match="cannot be read as weights"):
-        load_alexnet_weights(build_alexnet("small"), tmp_path / "none.npz")
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="cannot be read as weights"):
-        load_alexnet_weights(build_alexnet("small"), path)
+def test_weights_that_do_not_reach_the_output_are_refused():
+    weights = weights_of(build_alexnet("small", output_layer="fc6"))
+    with pytest.raises(ModelError, match=r"w.npz has no fc7/kernel.*layer fc6"):
+        alexnet_from(weights, output_layer="fc7")
+
+
+def test_weights_of_another_network_are_refused():
+    arrays = {
+        name: np.zeros(shape) for name, shape in weight_shapes("squeezenet").items()
+    }
+    weights = Weights("squeezenet", caffe_preprocessing(), arrays, {"file": "s.npz"})
+    with pytest.raises(ModelError, match="s.npz holds weights of squeezenet.*AlexNet"):
+        alexnet_from(weights)
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="krizhevsky2012, torchvision, small.*'big'"):
-        preset_named("big")
+        build_alexnet("big")
     with pytest.raises(ValueError, match="pool5, fc6, fc7, got 'fc8'"):
         build_alexnet("small", output_layer="fc8")
 
 
 @pytest.mark.real_data
 def test_the_imagenet_convolutions_load_and_tell_pictures_apart(real_data):
-    tower = build_alexnet("torchvision")
-    load_alexnet_weights(tower, real_data / "weights" / "alexnet_conv_torchvision.npz")
+    file = real_data / "weights" / "alexnet_conv_torchvision.npz"
+    tower = alexnet_from(import_weights(file, architecture="torchvision"))
     rng = np.random.default_rng(0)
     noise = rng.random((1, 224, 224, 3)) * 255
     grey = np.full((1, 224, 224, 3), 128.0)

@@ -9,14 +9,22 @@ import tensorflow as tf
 from simprod_tf.model.encoder import (
     EncoderSettings,
     MissingVector,
+    ModalityDropout,
     UnitLength,
     build_encoder,
     build_head,
 )
 from simprod_tf.model.siamese import L2Distance, build_siamese
-from simprod_tf.model.text_tower import HasWords, WordVectorMean
+from simprod_tf.model.source import (
+    CategorySource,
+    NumberSource,
+    TextSource,
+    VectorSource,
+)
 
 VECTORS = np.array([[3, 0, 0], [0, 4, 0], [0, 0, 1]], np.float32)
+IMAGE = VectorSource("tower", 48, "image")
+TEXT = TextSource(VECTORS)
 
 
 def tower():
@@ -27,7 +35,7 @@ def tower():
 def products(seed=0, size=4):
     rng = np.random.default_rng(seed)
     return {
-        "image": (rng.random((size, 4, 4, 3)) * 255).astype(np.float32),
+        "tower_pixels": (rng.random((size, 4, 4, 3)) * 255).astype(np.float32),
         "has_image": np.array([[1], [0], [1], [0]], np.float32)[:size],
         "word_ids": np.array([[1, 2], [3, 0], [0, 0], [0, 0]], np.int32)[:size],
     }
@@ -36,18 +44,8 @@ def products(seed=0, size=4):
 @pytest.fixture
 def encoder():
     tf.keras.utils.set_random_seed(0)
-    settings = EncoderSettings(embedding_dim=8, hidden_units=16)
-    return build_encoder(tower(), build_head(48, VECTORS, settings))
-
-
-def test_the_mean_is_over_known_words_alone():
-    layer = WordVectorMean(3, 3)
-    layer(np.zeros((1, 2), np.int32))
-    layer.set_vectors(VECTORS)
-    ids = np.array([[1, 2, 0], [3, 3, 1], [0, 0, 0]], np.int32)
-    expected = [[1.5, 2, 0], [1, 0, 2 / 3], [0, 0, 0]]
-    assert np.allclose(layer(ids).numpy(), expected)
-    assert HasWords()(ids).numpy().tolist() == [[1], [1], [0]]
+    settings = EncoderSettings(embedding_dim=8, hidden_units=16, modality_dropout=0.5)
+    return build_encoder({"tower": tower()}, build_head([IMAGE, TEXT], settings))
 
 
 def test_unit_length_keeps_zero_and_its_gradient_finite():
@@ -73,10 +71,11 @@ def test_embeddings_are_unit_or_zero_where_nothing_is_known(encoder):
 
 
 def test_raw_features_are_the_normalised_parts_side_by_side():
-    head = build_head(2, VECTORS, EncoderSettings(embedding_dim=0))
+    sources = [VectorSource("tower", 2, "image"), TEXT]
+    head = build_head(sources, EncoderSettings(embedding_dim=0))
     found = head(
         {
-            "image_features": np.array([[3, 4], [9, 9], [5, 12]], np.float32),
+            "tower_features": np.array([[3, 4], [9, 9], [5, 12]], np.float32),
             "has_image": np.array([[1], [0], [1]], np.float32),
             "word_ids": np.array([[1], [2], [0]], np.int32),
         }
@@ -87,26 +86,103 @@ def test_raw_features_are_the_normalised_parts_side_by_side():
     assert np.allclose(found[2], [5 / 13, 12 / 13, 0, 0, 0])
 
 
-@pytest.mark.parametrize(("image_dim", "words"), [(0, 3), (48, 0)])
-def test_one_modality_is_enough(image_dim, words):
-    head = build_head(image_dim, VECTORS[:words], EncoderSettings(embedding_dim=4))
-    model = build_encoder(tower() if image_dim else None, head)
-    wanted = {"image", "has_image"} if image_dim else {"word_ids"}
+@pytest.mark.parametrize("source", [IMAGE, TEXT])
+def test_one_modality_is_enough(source):
+    head = build_head([source], EncoderSettings(embedding_dim=4, modality_dropout=0.9))
+    model = build_encoder({"tower": tower()} if source is IMAGE else {}, head)
+    wanted = {"tower_pixels", "has_image"} if source is IMAGE else {"word_ids"}
     assert set(model.input) == wanted
     inputs = {name: x for name, x in products().items() if name in wanted}
-    assert np.allclose(np.linalg.norm(model(inputs).numpy()[:1], axis=1), 1)
+    found = model(inputs, training=True).numpy()
+    assert np.allclose(np.linalg.norm(found[:1], axis=1), 1)
 
 
-def test_neither_modality_is_refused():
-    with pytest.raises(ValueError, match="needs pictures or titles; got neither"):
-        build_head(0, VECTORS[:0], EncoderSettings())
+def test_every_kind_of_source_can_be_joined():
+    sources = [
+        VectorSource("alex", 2, "image"),
+        VectorSource("squeeze", 3, "image"),
+        TEXT,
+        VectorSource("clip", 2, "clip"),
+        CategorySource("brand", 3, dim=4),
+        NumberSource("price", [1.0, 2.0, 4.0]),
+    ]
+    raw = build_head(sources, EncoderSettings(embedding_dim=0))
+    assert raw.output_shape == (None, 2 + 3 + 3 + 2 + 4 + 3)
+    assert set(raw.input) == {
+        "alex_features", "squeeze_features", "has_image", "word_ids", "clip_features",
+        "has_clip", "brand_id", "price_number", "has_price",
+    }  # fmt: skip
+    nothing = {
+        name: np.zeros([1, *x.shape[1:].as_list()] if x.shape[1] else [1, 2], np.int32)
+        for name, x in raw.input.items()
+    }
+    assert (raw(nothing).numpy() == 0).all()
+    price = {**nothing, "price_number": np.array([[3.0]]), "has_price": np.ones((1, 1))}
+    half = np.sqrt(0.5)
+    assert np.allclose(raw(price).numpy()[0, -3:], [0, half, half])
+    learned = build_head(sources, EncoderSettings(embedding_dim=4))
+    lengths = [np.linalg.norm(learned(one).numpy()) for one in (nothing, price)]
+    assert np.allclose(lengths, [0, 1], atol=1e-6)
+
+
+def test_sources_need_names_and_there_must_be_some():
+    with pytest.raises(ValueError, match="pictures, titles or attributes; got none"):
+        build_head([], EncoderSettings())
+    with pytest.raises(ValueError, match="names of their own"):
+        build_head([IMAGE, IMAGE], EncoderSettings())
+
+
+def test_modality_dropout_takes_at_most_one_of_several():
+    layer = ModalityDropout(0.5)
+    tf.random.set_seed(0)
+    flags = np.tile([[1, 1, 1], [0, 1, 1], [0, 1, 0], [0, 0, 0]], (500, 1))
+    flags = flags.astype(np.float32)
+    assert np.array_equal(layer(flags, training=False).numpy(), flags)
+    kept = layer(flags, training=True).numpy()
+    lost = (flags - kept).reshape(500, 4, 3)
+    assert set(np.unique(lost)) == {0, 1}
+    assert lost.sum(axis=2).max() == 1
+    assert (lost[:, 2:] == 0).all()
+    # Half the products with several, each of their modalities as often.
+    assert np.allclose(lost[:, 0].mean(axis=0), 1 / 6, atol=0.05)
+    assert np.allclose(lost[:, 1].mean(axis=0), [0, 1 / 4, 1 / 4], atol=0.06)
+
+
+def test_modality_dropout_is_in_training_alone(encoder):
+    inputs = {name: np.repeat(x[:1], 200, axis=0) for name, x in products().items()}
+    assert len(np.unique(encoder(inputs).numpy().round(5), axis=0)) == 1
+    tf.random.set_seed(1)
+    found = encoder(inputs, training=True).numpy()
+    assert np.isfinite(found).all()
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
+def test_text_weights_reach_the_layer():
+    text = TextSource(
+        VECTORS, np.array([1, 2, 0, 5], np.float32), np.array([0, 1, 0]), buckets=1
+    )
+    layer = build_head([text], EncoderSettings(embedding_dim=0)).get_layer(
+        "word_vector_mean"
+    )
+    mean, has = layer(np.array([[1, 2], [3, 0]], np.int32))
+    # (1 (3, 0, 0) + 2 (0, 4, 0)) / 3, without what lies along (0, 1, 0).
+    assert np.allclose(mean.numpy(), [[1, 0, 0], [0, 0, 0]])
+    assert has.numpy().tolist() == [[1], [0]]
+
+
+def test_frozen_words_are_not_trained():
+    for trained in (True, False):
+        head = build_head([TextSource(VECTORS, train_words=trained)], EncoderSettings())
+        sizes = [tuple(weight.shape) for weight in head.trainable_weights]
+        assert (VECTORS.shape in sizes) == trained
 
 
 def test_settings_out_of_range_are_refused():
     with pytest.raises(ValueError, match="must be at least 0, got -1"):
         EncoderSettings(embedding_dim=-1)
-    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
-        EncoderSettings(dropout=1)
+    for name in ("dropout", "modality_dropout"):
+        with pytest.raises(ValueError, match=rf"{name} must be in \[0, 1\), got 1"):
+            EncoderSettings(**{name: 1})
 
 
 def test_a_saved_encoder_answers_the_same(encoder, tmp_path):

@@ -11,9 +11,9 @@ from simprod_tf.data.pairs import canonical_pairs
 from simprod_tf.data.split import Split, read_split
 from simprod_tf.data.tables import read_table
 from simprod_tf.errors import SimprodError
-from simprod_tf.model.alexnet import build_alexnet
 from simprod_tf.model.encoder import EncoderSettings
-from simprod_tf.pipeline.plan import ImageTowerSettings, TrainPlan, WordSettings
+from simprod_tf.model.image_tower import build_image_tower
+from simprod_tf.pipeline.plan import ImageSettings, TrainPlan, WordSettings
 from simprod_tf.pipeline.train import train_run
 from simprod_tf.trained import TrainedEncoder
 from simprod_tf.training import TrainingSettings
@@ -91,7 +91,7 @@ def test_a_frozen_tower_keeps_its_weights_and_a_trained_one_does_not(
 ):
     catalog, hand, mined = shop
     plan = TrainPlan(
-        image=ImageTowerSettings(frozen=frozen),
+        image=ImageSettings(frozen=frozen),
         words=QUICK.words,
         encoder=QUICK.encoder,
         training=TrainingSettings(epochs=1, seed=4),
@@ -99,16 +99,14 @@ def test_a_frozen_tower_keeps_its_weights_and_a_trained_one_does_not(
         test=0,
     )
     train_run(catalog, tmp_path / "run", hand=hand, mined=mined, plan=plan)
-    found = TrainedEncoder.load(tmp_path / "run").model
+    found = TrainedEncoder.load(tmp_path / "run")
     # The tower is the first thing that the seed decides.
     tf.keras.utils.set_random_seed(4)
-    before = build_alexnet("small").get_weights()
-    after = found.get_layer("alexnet_small_pool5").get_weights()
+    before = build_image_tower("small").model.get_weights()
+    after = found.towers[0].model.get_weights()
     same = [np.array_equal(a, b) for a, b in zip(before, after)]
     assert all(same) if frozen else not any(same)
-    assert (
-        found.get_layer("head").get_layer("missing_text").get_weights()[0] != 0
-    ).any()
+    assert (found.head.get_layer("missing_text").get_weights()[0] != 0).any()
     assert TrainedEncoder.load(tmp_path / "run").details["decision"] == {
         "refused": "there were no validation pairs."
     }

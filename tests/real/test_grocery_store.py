@@ -10,7 +10,7 @@ from simprod_tf.data.formats.grocery_store import convert
 from simprod_tf.data.group_pairs import draw_group_pairs
 from simprod_tf.evaluation.retrieval import retrieval_metrics
 from simprod_tf.model.encoder import EncoderSettings
-from simprod_tf.pipeline.plan import ImageTowerSettings, TrainPlan
+from simprod_tf.pipeline.plan import ImageSettings, TowerSettings, TrainPlan
 from simprod_tf.pipeline.train import train_run
 from simprod_tf.trained import TrainedEncoder
 from simprod_tf.training import TrainingSettings
@@ -31,7 +31,7 @@ def nearest(grocery, real_data, tmp_path_factory):
     """Trains by a plan and returns the share of `val` photos whose nearest is right."""
     train, val = grocery
     weights = str(real_data / "weights" / "alexnet_conv_torchvision.npz")
-    image = ImageTowerSettings("torchvision", weights, frozen=True)
+    image = ImageSettings((TowerSettings("torchvision", weights),), frozen=True)
     pairs = draw_group_pairs(train, num_pairs=20_000, near_column="coarse")
 
     def measure(**settings) -> dict[str, float]:
