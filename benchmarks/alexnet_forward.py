@@ -5,7 +5,7 @@
 Random weights and pictures; images per CPU-second (`time.process_time`), medians of
 interleaved repeats, two threads. The roof is what the same multiplications take as
 products of large square matrices. PyTorch, onnx and onnxruntime are needed:
-pip install '.[parity]'.
+pip install '.[benchmark]'.
 """
 
 from __future__ import annotations

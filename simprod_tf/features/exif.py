@@ -12,12 +12,22 @@ import tensorflow as tf
 ORIENTATION_TAG = 0x0112
 SHORT, LONG = 3, 4
 EXIF_START = b"Exif\x00\x00"
+JFIF_START, TABLES_START = b"\xff\xd8\xff\xe0\x00\x10", b"\xff\xdb"
 # Marker, length and EXIF_START.
 HEAD_BYTES = 10
 
 
 def exif_orientation(jpeg: tf.Tensor) -> tf.Tensor:
     """Returns the orientation of a JPEG's bytes, scalar int32 from 1 to 8; else 1."""
+    # Most begin with a JFIF segment of 18 bytes, then the tables: nothing to look for.
+    begins_plain = (tf.strings.substr(jpeg, 0, 6) == JFIF_START) & (
+        tf.strings.substr(jpeg, 20, 2) == TABLES_START
+    )
+    return tf.cond(begins_plain, lambda: tf.constant(1), lambda: _searched(jpeg))
+
+
+def _searched(jpeg: tf.Tensor) -> tf.Tensor:
+    """Returns the orientation, looked for from segment to segment."""
     size = tf.strings.length(jpeg)
 
     def step(

@@ -91,8 +91,9 @@ def decode_picture(image_bytes: tf.Tensor, settings: PictureSettings) -> tf.Tens
     pixels = tf.image.crop_to_bounding_box(
         pixels, edge, edge, settings.image_size, settings.image_size
     )
-    # Whole numbers, so that pixels kept on disk and fresh ones are the same.
-    return tf.saturate_cast(tf.round(pixels), tf.uint8)
+    # Whole numbers, so that pixels kept on disk and fresh ones are the same. Resizing
+    # weighs pixels, so nothing is below 0 or above 255.
+    return tf.cast(tf.round(pixels), tf.uint8)
 
 
 def decode_pictures(

@@ -103,6 +103,7 @@ class ReadablePictures:
             .ignore_errors()
             .batch(self._batch_size)
             .prefetch(2)
+            .with_options(_beside_a_tower())
         )
 
     def _once_more(self, row: int) -> Iterator[PictureBatch]:
@@ -165,6 +166,14 @@ def _decoded(
         .enumerate()
         .map(pixels, num_parallel_calls=tf.data.AUTOTUNE)
     )
+
+
+def _beside_a_tower() -> tf.data.Options:
+    """Returns options that leave the cores to the tower that takes the pictures."""
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = max(1, (os.cpu_count() or 1) // 2)
+    options.threading.max_intra_op_parallelism = 1
+    return options
 
 
 def _content(path: tf.Tensor) -> tf.Tensor:
