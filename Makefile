@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-slow lint types clean
+.PHONY: demo test test-slow parity lint types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/simprod demo --out demo
@@ -16,6 +16,10 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+# PyTorch brings gigabytes on most machines, and the other tests do without it.
+parity: $(VENV)/.installed-test $(VENV)/.installed-parity
+	$(BIN)/python -m pytest tests/model/test_alexnet_parity.py tests/model/test_torch_weights.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

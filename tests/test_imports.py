@@ -42,6 +42,9 @@ HEAVY = {
     "tensorflow_addons": {"model"},
     "scann": {"index"},
     "gensim": {"features"},
+    "torch": {"model"},
+    "h5py": {"model"},
+    "requests": {"download"},
     "duckdb": {"engine", "data"},
     "typer": {"cli"},
 }

@@ -1,8 +1,16 @@
-"""Pictures and titles -> arrays, in stock TensorFlow ops.
+"""Pictures, titles and attributes -> arrays, in stock TensorFlow ops.
 
-image         decode_pictures: bytes -> pixels, in training and in the export
-text          the only tokeniser, and titles -> word ids
-word_vectors  Word2Vec by gensim: train, load, prune
-inputs        a catalogue as the arrays that the encoder takes
-batches       tf.data: pairs of products
+image            decode_pictures: bytes -> pixels, in training and in the export
+exif, gif        what decoding needs of these formats
+inputs           picture files -> batches of pixels, in parallel
+store            the features of frozen towers, once, on disk; with shard,
+                 stored_features and picture_digest
+unicode          fold: NFKC and case folding
+text             the only tokeniser, and titles -> word ids
+word_vectors     Word2Vec and fastText by gensim: train, load, prune; with word_files,
+                 fasttext_file and wanted_words
+word_weights     plain, IDF and SIF weights of words; coverage of titles
+product_inputs   all of a product but its picture -> the encoder's inputs
+batches          tf.data: pairs of products
+augment          random changes to pictures while training
 """

@@ -52,7 +52,7 @@ from simprod_tf.pipeline.plan import (
     TrainPlan,
     WordSettings,
 )
-from simprod_tf.pipeline.progress import Progress, about
+from simprod_tf.pipeline.progress import Progress, about, silent
 from simprod_tf.trained import pictures_of
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ def stored_features(
     folder: str | Path,
     *,
     dtype: str = "float16",
-    progress: Progress,
+    progress: Progress = silent,
 ) -> Stored:
     """Returns the features of all pictures, from the store; missing ones are made.
 
