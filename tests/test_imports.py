@@ -37,8 +37,8 @@ ALLOWED = {
 # What a room may load besides the standard library, numpy and the package itself.
 HEAVY = {
     "tensorflow": {"features", "model", "trained", "training", "export", "pipeline"}
-    # For the error that its ops raise where they do not fit.
-    | {"index"},
+    # For the error that its ops raise where they do not fit; for its seed.
+    | {"index", "cli"},
     "tensorflow_addons": {"model"},
     "scann": {"index"},
     "gensim": {"features"},

@@ -89,6 +89,8 @@ def embed(
 
     Example: `simprod embed shop/catalog.csv --image-tower small --store features`
     """
+    import tensorflow as tf
+
     from simprod_tf.data.vectors import write_vectors
     from simprod_tf.pipeline.plan import ImageSettings
     from simprod_tf.pipeline.sources import image_towers, stored_features
@@ -101,6 +103,8 @@ def embed(
         products = read_products(
             catalog, skip_bad=skip_bad, progress=progress, check_pictures=False
         )
+        # A tower without weights is random, but the same as in `train` each time.
+        tf.keras.utils.set_random_seed(0)
         towers = image_towers(products, settings)
         if not towers:
             raise SimprodError(f"{catalog}: no product has a picture.")

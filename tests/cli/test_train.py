@@ -33,7 +33,14 @@ def test_embed_computes_each_picture_once(simprod, work):
     features = np.load(work / "small.npy")
     assert features.shape == (120, 576)
     assert len(ids) == 120
-    # Random weights: another tower, with another fingerprint, beside the first.
+    again = simprod(*EMBED, cwd=work)
+    assert "0 pictures computed, 120 products known before" in again.stderr
+    train = simprod(
+        "train", "shop/catalog.csv", "--hand-pairs", "shop/hand_pairs.csv", "--epochs",
+        1, "--freeze-image-tower", "--feature-store", "features", "--out", "run",
+        cwd=work,
+    )  # fmt: skip
+    assert train.returncode == 0, train.stderr
     assert len(list((work / "features").iterdir())) == 1
 
 
