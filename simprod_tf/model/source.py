@@ -81,6 +81,8 @@ class TextSource:
         )
         features, present = mean(_input(inputs, "word_ids", None, "int32"))
         mean.set_vectors(self.vectors)
+        if len(self.vectors):
+            mean.scale_buckets(float(self.vectors.std()))
         if self.weights is not None:
             mean.set_word_weights(self.weights)
         if self.common is not None:

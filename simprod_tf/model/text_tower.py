@@ -61,6 +61,16 @@ class WordVectorMean(tf.keras.layers.Layer):
         """Takes the [num_words, dim] vectors of the words."""
         _assign(self.vectors, vectors)
 
+    def scale_buckets(self, std: float) -> None:
+        """Scales the buckets' vectors to that standard deviation.
+
+        With that of the word vectors an unknown word, such as a model number, counts as
+        much as a known one, from the start.
+        """
+        if self.buckets:
+            now = float(tf.math.reduce_std(self.bucket_vectors))
+            self.bucket_vectors.assign(self.bucket_vectors * (std / now))
+
     def set_word_weights(self, weights: np.ndarray) -> None:
         """Takes [num_words + buckets] weights, at least 0."""
         if not np.all(np.asarray(weights) >= 0):

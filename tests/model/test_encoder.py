@@ -170,6 +170,12 @@ def test_text_weights_reach_the_layer():
     assert has.numpy().tolist() == [[1], [0]]
 
 
+def test_unknown_words_begin_as_long_as_known_ones():
+    head = build_head([TextSource(VECTORS, buckets=400)], EncoderSettings())
+    buckets = head.get_layer("word_vector_mean").bucket_vectors.numpy()
+    assert buckets.std() == pytest.approx(VECTORS.std(), rel=1e-5)
+
+
 def test_frozen_words_are_not_trained():
     for trained in (True, False):
         head = build_head([TextSource(VECTORS, train_words=trained)], EncoderSettings())
