@@ -170,19 +170,19 @@ def catalog_words(
     """Returns vectors of the titles' words, the titles' words, and their counts."""
     titles = title_words([title for title in catalog.titles if title])
     counts = WordCounts(titles)
+    wanted = counts.words(min_count=settings.min_count)
     if settings.path is None:
         vectors = train_word_vectors(
-            titles,
+            [[word for word in title if word in wanted] for title in titles],
             kind=settings.kind,
             dim=settings.dim,
             epochs=settings.epochs,
-            min_count=settings.min_count,
             progress=about(progress, "Training word vectors"),
         )
     else:
         vectors = load_word_vectors(
             settings.path,
-            keep=counts.words(min_count=settings.min_count),
+            keep=wanted,
             extra_words=settings.extra_words,
             progress=about(progress, "Loading word vectors"),
         )
