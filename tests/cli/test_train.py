@@ -70,6 +70,7 @@ def test_words_says_what_is_known(simprod, rows_of, work):
     assert "titles are known" in done.stderr
 
 
+@pytest.mark.slow
 def test_sources_of_every_kind_train_export_and_search(simprod, rows_of, work):
     for step in (
         "train shop/catalog.csv --hand-pairs shop/hand_pairs.csv --epochs 2 "
@@ -96,9 +97,7 @@ def test_sources_of_every_kind_train_export_and_search(simprod, rows_of, work):
         )
     )
     assert len(rows) == 10
-
-
-def test_vectors_that_are_not_given_are_asked_for(simprod, work):
+    # Vectors of a file are not in the export: they are asked for.
     done = simprod(
         "index", "shop/catalog.csv", "--model", "models/all", "--out", "i", cwd=work
     )
