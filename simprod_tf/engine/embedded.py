@@ -126,3 +126,8 @@ def _own_errors() -> Iterator[None]:
         ) from error
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
+    except RuntimeError as error:
+        # DuckDB takes Ctrl-C for itself, and raises this in its place.
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -77,3 +80,16 @@ def test_quotes_in_names_and_texts_survive() -> None:
     with Embedded() as engine:
         table = engine.query(f"SELECT {sql_text(text)} AS {sql_name(name)}")
     assert table.to_pydict() == {name: [text]}
+
+
+def test_ctrl_c_during_a_query_stays_ctrl_c():
+    long = "SELECT sum(a.i * b.i) FROM range(100000000) a(i), range(1000000) b(i)"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    stop = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        with Embedded() as engine, pytest.raises(KeyboardInterrupt):
+            stop.start()
+            engine.run(long)
+    finally:
+        stop.cancel()
+        signal.signal(signal.SIGINT, before)
