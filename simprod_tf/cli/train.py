@@ -91,10 +91,12 @@ def embed(
     """
     import tensorflow as tf
 
-    from simprod_tf.data.vectors import write_vectors
+    from simprod_tf.data.vectors import require_npy_suffix, write_vectors
     from simprod_tf.pipeline.plan import ImageSettings
     from simprod_tf.pipeline.sources import image_towers, stored_features
 
+    if out is not None:
+        require_npy_suffix(out)
     with options():
         specs = _towers(image_tower, image_weights, output_layer, image_size)
         settings = ImageSettings(specs, frozen=True, dtype=dtype)

@@ -172,13 +172,18 @@ def column_vectors(catalog: Catalog, column: str) -> VectorTable:
     return VectorTable(input_name(column), list(catalog.ids), vectors, column)
 
 
+def require_npy_suffix(path: str | os.PathLike[str]) -> None:
+    """Refuses a path that `write_vectors` cannot write; call it before long work."""
+    if Path(path).suffix != ".npy":
+        raise InputError("write vectors to a .npy file.", path=path)
+
+
 def write_vectors(
     path: str | os.PathLike[str], ids: Sequence[str], vectors: Rows
 ) -> Path:
     """Writes `.npy` and, beside it, `.ids.txt`; returns the path of the ids."""
     file = Path(path)
-    if file.suffix != ".npy":
-        raise InputError("write vectors to a .npy file.", path=file)
+    require_npy_suffix(file)
     bad = [id for id in ids if "\n" in id or "\r" in id]
     if bad:
         raise InputError(f"id {bad[0]!r} has a line break in it.", path=file)

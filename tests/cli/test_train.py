@@ -60,6 +60,13 @@ def test_unreadable_pictures_are_listed_and_stop_nothing(simprod, work, tmp_path
     assert np.load(tmp_path / "f.npy").any(axis=1).tolist() == [False, True, False]
 
 
+def test_a_wrong_output_is_refused_before_the_work(simprod, work):
+    done = simprod(*EMBED[:2], "--store", "none", "--out", "f.txt", cwd=work)
+    assert done.returncode == 1
+    assert "f.txt: write vectors to a .npy file" in done.stderr
+    assert not (work / "none").exists()
+
+
 def test_words_says_what_is_known(simprod, rows_of, work):
     rows = rows_of(simprod("words", "shop/catalog.csv", "--min-count", 2, cwd=work))
     assert rows

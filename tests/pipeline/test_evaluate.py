@@ -38,7 +38,7 @@ class Encoder:
 
 
 @pytest.fixture
-def test(tmp_path, make_picture):
+def held_out(tmp_path, make_picture):
     paths = [str(tmp_path / letter) for letter in "abcd"]
     for number, path in enumerate(paths):
         make_picture(number, (8, 8)).save(path, "PNG")
@@ -63,9 +63,9 @@ def out(monkeypatch, tmp_path):
     return tmp_path / "out"
 
 
-def test_each_model_is_followed_by_its_variants(test, out):
+def test_each_model_is_followed_by_its_variants(held_out, out):
     models = {"titles": "title", "both": "picture and title"}
-    evaluations, notes = evaluate_run(models, test, out, modalities=MODALITIES)
+    evaluations, notes = evaluate_run(models, held_out, out, modalities=MODALITIES)
     names = ["titles", "titles (title only)", "both"]
     names += ["both (picture only)", "both (title only)"]
     assert [one.name for one in evaluations] == names
@@ -89,10 +89,10 @@ def test_each_model_is_followed_by_its_variants(test, out):
     assert content["notes"] == notes
 
 
-def test_whole_models_alone_are_compared(test, out):
+def test_whole_models_alone_are_compared(held_out, out):
     models = {"titles": "title", "both": "picture and title"}
-    plain = evaluate_run(models, test, out)[1]
-    notes = evaluate_run(models, test, out, modalities=MODALITIES)[1]
+    plain = evaluate_run(models, held_out, out)[1]
+    notes = evaluate_run(models, held_out, out, modalities=MODALITIES)[1]
     assert len(plain) == 2
     assert notes[:2] == plain
     assert all("compare" not in note and " only)" in note for note in notes[2:])
@@ -102,8 +102,8 @@ def test_whole_models_alone_are_compared(test, out):
     )
 
 
-def test_without_modalities_there_are_no_variants(test, out):
-    evaluations, _ = evaluate_run({"titles": "title"}, test, out)
+def test_without_modalities_there_are_no_variants(held_out, out):
+    evaluations, _ = evaluate_run({"titles": "title"}, held_out, out)
     assert [one.name for one in evaluations] == ["titles"]
     content = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert content["variants"] == []
