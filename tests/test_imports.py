@@ -22,10 +22,12 @@ ALLOWED = {
     "features": BASE | {"data", "engine"},
     "model": BASE,
     "trained": BASE | {"features", "model", "data"},
-    "training": BASE | {"features", "model", "data"},
+    "training": BASE
+    | {"data", "evaluation", "features", "index", "model", "negatives"},
     "export": BASE | {"features", "model", "data", "trained"},
     "index": BASE,
     "matching": BASE | {"data", "engine", "index"},
+    "negatives": BASE | {"data", "index"},
     "evaluation": BASE | {"data", "index", "matching"},
     "pipeline": BASE
     | {"data", "engine", "evaluation", "export", "features", "index", "matching"}

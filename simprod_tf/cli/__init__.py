@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from simprod_tf import __version__
-from simprod_tf.cli import data, matching, model, train, weights
+from simprod_tf.cli import data, features, matching, model, train, weights
 from simprod_tf.cli.console import print_error, quiet
 from simprod_tf.cli.demo import demo
+from simprod_tf.cli.mining import mine
+from simprod_tf.cli.split import split
 from simprod_tf.errors import SimprodError
 
 INTERRUPTED = 130
@@ -28,11 +30,12 @@ app = typer.Typer(
 for command in (
     demo,
     data.shop,
-    data.mine,
+    mine,
     data.pairs,
     data.convert,
-    train.embed,
-    train.words,
+    split,
+    features.embed,
+    features.words,
     train.train,
     model.export,
     matching.index,

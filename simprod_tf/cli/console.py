@@ -27,7 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 from simprod_tf.data.catalog import Catalog, read_catalog
-from simprod_tf.data.pairs import Pairs, read_pairs
+from simprod_tf.data.pairs import CONFLICTING, Pairs, read_pairs
 from simprod_tf.data.tables import write_bad_rows
 
 screen = Console(stderr=True)
@@ -138,7 +138,9 @@ def labelled_pairs(path: Path | None, source: str, ids: np.ndarray) -> Pairs | N
         return None
     found = read_pairs(path, source=source, known_ids=ids)
     for reason, count in found.dropped.items():
-        say(f"{path}: {count} pairs left out: {reason}")
+        # Of contradictions the log warns, with an example.
+        if reason != CONFLICTING:
+            say(f"{path}: {count} pairs left out: {reason}")
     return found
 
 

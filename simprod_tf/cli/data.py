@@ -1,4 +1,4 @@
-"""Sub-commands that make tables: shop, mine, pairs, convert."""
+"""Sub-commands that make tables: shop, pairs, convert."""
 
 from __future__ import annotations
 
@@ -48,81 +48,6 @@ def shop(
         f"A shop of {products} products: {out}/catalog.csv, events.parquet, "
         "hand_pairs.csv"
     )
-
-
-def mine(
-    events: Annotated[
-        Path, typer.Argument(help="Event log: CSV, JSONL (OTTO's too) or Parquet.")
-    ],
-    out: Annotated[Path, typer.Option(help="Pairs to write: .csv or .parquet.")],
-    session_gap_min: Annotated[
-        int, typer.Option(help="Minutes without an event that end a session.")
-    ] = 30,
-    negative_slots: Annotated[
-        int,
-        typer.Option(
-            help="The product viewed this many views before a purchase "
-            "is not similar to it."
-        ),
-    ] = 5,
-    min_support: Annotated[
-        int, typer.Option(help="Votes that a pair needs to be kept.")
-    ] = 1,
-    session_column: Annotated[
-        str, typer.Option(help="Column of the session, or of the customer.")
-    ] = "session",
-    id_column: Annotated[str, typer.Option(help="Column of the product's id.")] = "id",
-    event_column: Annotated[
-        str, typer.Option(help="Column that says view or purchase.")
-    ] = "event",
-    time_column: Annotated[
-        str, typer.Option(help="Column of the time: ISO or epoch.")
-    ] = "time",
-    event_name: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            help="What an event's name means, as `click=view`, "
-            "`sale=purchase` or `scroll=ignored`; may be repeated."
-        ),
-    ] = None,
-) -> None:
-    """Mine pairs from what customers viewed and bought.
-
-    The product viewed last before a purchase is similar to the one bought; the product
-    viewed `--negative-slots` views earlier is not.
-
-    Example: `simprod mine shop/events.parquet --out mined.parquet`
-    """
-    from simprod_tf.data.events import EventSettings, read_events
-    from simprod_tf.data.mining import MiningSettings, mine_pairs
-    from simprod_tf.data.pairs import pairs_from_table, write_pairs
-    from simprod_tf.data.tables import require_writable_suffix
-    from simprod_tf.engine.embedded import Embedded
-
-    require_writable_suffix(out)
-    with options():
-        event_settings = EventSettings(
-            session=session_column,
-            id=id_column,
-            event=event_column,
-            time=time_column,
-            event_names=_event_names(event_name or []),
-        )
-        settings = MiningSettings(
-            session_gap_min=session_gap_min,
-            negative_slots=negative_slots,
-            min_support=min_support,
-        )
-    with Embedded() as engine:
-        log = read_events(events, engine=engine, settings=event_settings)
-        mined = mine_pairs(log, settings)
-    if not mined.pairs.num_rows:
-        raise SimprodError(
-            f"{events}: no pair could be mined; {_counted(mined.counts)}."
-        )
-    pairs = pairs_from_table(mined.pairs, source="mined")
-    write_pairs(pairs, out)
-    say(f"{pairs} written to {out}; {_counted(mined.counts)}")
 
 
 def pairs(
@@ -210,16 +135,6 @@ def _convert_product_matching(folder: Path, out: Path, size: str | None) -> None
             f"{part} shares {overlap.records:,} of its {overlap.of_records:,} records "
             f"and {overlap.pairs:,} of its {overlap.of_pairs:,} pairs with train"
         )
-
-
-def _event_names(texts: list[str]) -> dict[str, str]:
-    names = {}
-    for text in texts:
-        name, equals, kind = text.partition("=")
-        if not equals:
-            raise ValueError(f"an event name is given as name=view, got {text!r}.")
-        names[name] = kind
-    return names
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -1,179 +1,91 @@
-"""Sub-commands that make features and encoders: embed, words, train."""
+"""The sub-command train."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from simprod_tf.cli.console import (
-    bars,
-    labelled_pairs,
-    options,
-    print_rows,
-    read_products,
-    say,
-)
+from simprod_tf.cli.console import bars, labelled_pairs, options, read_products, say
 from simprod_tf.cli.data import CatalogPath, SkipBad
-from simprod_tf.errors import SimprodError
+from simprod_tf.cli.features import (
+    ExtraWords,
+    FeatureType,
+    ImageSize,
+    ImageTowers,
+    ImageWeights,
+    MinCount,
+    OutputLayer,
+    WordVectorPath,
+    tower_settings,
+)
 
 if TYPE_CHECKING:
     from simprod_tf.data.catalog import Catalog
     from simprod_tf.data.vectors import VectorTable
-    from simprod_tf.pipeline.plan import TowerSettings
 
-ImageTowers = Annotated[
-    Optional[list[str]],
-    typer.Option(
-        "--image-tower",
-        help="small, torchvision or krizhevsky2012 (AlexNet), squeezenet, keras:NAME "
-        "(any of keras.applications), a file of `simprod weights convert`, a Keras "
-        "model or SavedModel of your own. May be repeated: their features are joined.",
-        show_default="small",
-    ),
-]
-ImageWeights = Annotated[
-    Optional[list[str]],
-    typer.Option(
-        help="Weights of each --image-tower, in the same order: a file, imagenet or "
-        "random (keras:NAME), or - for none."
-    ),
-]
-OutputLayer = Annotated[
-    Optional[str],
-    typer.Option(
-        help="Of AlexNet: pool5, fc6 or fc7.", show_default="the last with weights"
-    ),
-]
-ImageSize = Annotated[
-    Optional[int], typer.Option(help="Side of the pictures, for keras:NAME.")
-]
-FeatureType = Annotated[
-    str, typer.Option(help="Of stored features: float16 or float32.")
-]
-WordVectorPath = Annotated[
-    Optional[Path],
-    typer.Option(
-        help="Word2Vec .bin or .bin.gz, GloVe .txt, fastText .bin, gensim .kv or .npz.",
-        show_default="trained on the catalogue's titles",
-    ),
-]
-MinCount = Annotated[
-    int, typer.Option(help="Words in fewer titles than this count as unknown.")
-]
-ExtraWords = Annotated[
-    int,
-    typer.Option(help="Keep this many first words of the file, beside the titles'."),
-]
-
-
-def embed(
-    catalog: CatalogPath,
-    store: Annotated[Path, typer.Option(help="Folder of the feature store.")],
-    out: Annotated[
-        Optional[Path],
-        typer.Option(help="Write the features to this .npy too, with ids beside it."),
-    ] = None,
-    image_tower: ImageTowers = None,
-    image_weights: ImageWeights = None,
-    output_layer: OutputLayer = None,
-    image_size: ImageSize = None,
-    dtype: FeatureType = "float16",
-    skip_bad: SkipBad = False,
-) -> None:
-    """Compute the image towers' features of a catalogue's pictures, once.
-
-    What the store has is not computed again; an interrupted run goes on. `simprod train
-    --freeze-image-tower --feature-store` uses the same store.
-
-    Example: `simprod embed shop/catalog.csv --image-tower small --store features`
-    """
-    import tensorflow as tf
-
-    from simprod_tf.data.vectors import require_npy_suffix, write_vectors
-    from simprod_tf.pipeline.plan import ImageSettings
-    from simprod_tf.pipeline.sources import image_towers, stored_features
-
-    if out is not None:
-        require_npy_suffix(out)
-    with options():
-        specs = _towers(image_tower, image_weights, output_layer, image_size)
-        settings = ImageSettings(specs, frozen=True, dtype=dtype)
-    with bars() as progress:
-        # Pictures that cannot be read are listed in the store, and stop nothing.
-        products = read_products(
-            catalog, skip_bad=skip_bad, progress=progress, check_pictures=False
-        )
-        # A tower without weights is random, but the same as in `train` each time.
-        tf.keras.utils.set_random_seed(0)
-        towers = image_towers(products, settings)
-        if not towers:
-            raise SimprodError(f"{catalog}: no product has a picture.")
-        if out is not None and len(towers) > 1:
-            raise typer.BadParameter("--out takes the features of one --image-tower.")
-        for tower in towers:
-            stored = stored_features(
-                tower, products, store, dtype=dtype, progress=progress
-            )
-            say(f"{tower.name}, {tower.dim} features: {stored.extraction}")
-            if stored.extraction.unreadable:
-                say(f"Reasons: {stored.folder / 'unreadable.csv'}")
-            if out is not None:
-                ids = write_vectors(out, list(products.ids), stored.features)
-                say(f"Features written to {out}, ids to {ids}")
-
-
-def words(
-    catalog: CatalogPath,
-    word_vectors: WordVectorPath = None,
-    min_count: MinCount = 1,
-    extra_words: ExtraWords = 0,
-    skip_bad: SkipBad = False,
-) -> None:
-    """Say how many of the titles' words have a vector, and which have none.
-
-    Example: `simprod words shop/catalog.csv --min-count 2`
-    """
-    from simprod_tf.features.word_weights import coverage
-    from simprod_tf.pipeline.plan import WordSettings
-    from simprod_tf.pipeline.sources import catalog_words
-
-    with options():
-        settings = WordSettings(
-            None if word_vectors is None else str(word_vectors),
-            epochs=1,
-            min_count=min_count,
-            extra_words=extra_words,
-        )
-    with bars() as progress:
-        products = read_products(catalog, skip_bad=skip_bad, progress=progress)
-        vectors, titles, _ = catalog_words(products, settings, progress)
-    found = coverage(titles, vectors.words)
-    say(str(found))
-    print_rows(["unknown word", "count"], [[w, str(n)] for w, n in found.unknown])
+LABELS = "Labels"
+PICTURES = "Pictures"
+WORDS = "Words"
+ENCODER = "Encoder"
+LOSS = "Loss and batches"
+NEGATIVES = "Negatives that nobody labelled"
+FITTING = "Fitting"
 
 
 def train(
     catalog: CatalogPath,
     out: Annotated[Path, typer.Option(help="Folder for the trained encoder.")],
     hand_pairs: Annotated[
-        Optional[Path], typer.Option(help="Hand-labelled pairs; they also validate.")
+        Optional[Path],
+        typer.Option(
+            help="Hand-labelled pairs; they also validate.", rich_help_panel=LABELS
+        ),
     ] = None,
     mined_pairs: Annotated[
-        Optional[Path], typer.Option(help="Pairs from `simprod mine`.")
+        Optional[Path],
+        typer.Option(help="Pairs from `simprod mine`.", rich_help_panel=LABELS),
     ] = None,
     train_on: Annotated[
-        str, typer.Option(help="Which pairs train: hand, mined or both.")
-    ] = "both",
-    raw: Annotated[
-        bool, typer.Option("--raw", help="No training: the features as they are.")
-    ] = False,
+        str,
+        typer.Option(
+            help="hand, mined, both, or groups: the catalogue's own groups of the same "
+            "product.",
+            show_default="both; groups without any pairs",
+            rich_help_panel=LABELS,
+        ),
+    ] = "",
+    mined_weight: Annotated[
+        float,
+        typer.Option(
+            help="Factor on the weights of mined pairs.", rich_help_panel=LABELS
+        ),
+    ] = 1.0,
     split: Annotated[
-        Optional[Path], typer.Option(help="A split to use: `id`, `side`.")
+        Optional[Path],
+        typer.Option(help="A split to use: `id`, `side`.", rich_help_panel=LABELS),
     ] = None,
-    validation: Annotated[float, typer.Option(help="Share of the products.")] = 0.15,
-    test: Annotated[float, typer.Option(help="Share of the products.")] = 0.25,
+    validation: Annotated[
+        float, typer.Option(help="Share of the products.", rich_help_panel=LABELS)
+    ] = 0.15,
+    test: Annotated[
+        float, typer.Option(help="Share of the products.", rich_help_panel=LABELS)
+    ] = 0.25,
+    allow_leaks: Annotated[
+        bool,
+        typer.Option(
+            "--allow-leaks",
+            help="Use a --split that leaks, with a warning.",
+            rich_help_panel=LABELS,
+        ),
+    ] = False,
+    precision: Annotated[
+        float,
+        typer.Option(
+            help="What the distance threshold must hold.", rich_help_panel=LABELS
+        ),
+    ] = 0.9,
     image_tower: ImageTowers = None,
     image_weights: ImageWeights = None,
     output_layer: OutputLayer = None,
@@ -183,139 +95,347 @@ def train(
         typer.Option(
             "--freeze-image-tower/--train-image-tower",
             show_default="frozen, but for --image-tower small without weights",
+            rich_help_panel=PICTURES,
         ),
     ] = None,
+    train_layers: Annotated[
+        str,
+        typer.Option(
+            help="Regular expression on tower/layer: those of a trained tower that "
+            "change.",
+            rich_help_panel=PICTURES,
+        ),
+    ] = ".*",
+    head_epochs: Annotated[
+        int,
+        typer.Option(
+            help="First epochs, in which a trained tower stays as it is.",
+            rich_help_panel=PICTURES,
+        ),
+    ] = 0,
+    tower_rate: Annotated[
+        float,
+        typer.Option(
+            help="Factor on the learning rate of trained towers.",
+            rich_help_panel=PICTURES,
+        ),
+    ] = 1.0,
+    min_crop: Annotated[
+        float,
+        typer.Option(
+            help="Training sees crops of at least this share of each side.",
+            rich_help_panel=PICTURES,
+        ),
+    ] = 0.8,
+    colour: Annotated[
+        float,
+        typer.Option(
+            help="Colours change by at most this share.", rich_help_panel=PICTURES
+        ),
+    ] = 0.1,
+    erasing: Annotated[
+        float,
+        typer.Option(
+            help="Share of the pictures of which a rectangle is erased.",
+            rich_help_panel=PICTURES,
+        ),
+    ] = 0.0,
     feature_store: Annotated[
         Optional[Path],
         typer.Option(
             help="Folder of the features of frozen towers.",
             show_default="`features` beside --out",
+            rich_help_panel=PICTURES,
         ),
     ] = None,
     feature_type: FeatureType = "float16",
     word_vectors: WordVectorPath = None,
     word_training: Annotated[
-        str, typer.Option(help="Where they are trained: skipgram or fasttext.")
+        str,
+        typer.Option(
+            help="Where they are trained: skipgram or fasttext.", rich_help_panel=WORDS
+        ),
     ] = "skipgram",
     word_weights: Annotated[
-        str, typer.Option(help="Of a title's mean: plain, idf or sif.")
-    ] = "plain",
+        str,
+        typer.Option(
+            help="Of a title's mean: plain, idf or sif.", rich_help_panel=WORDS
+        ),
+    ] = "idf",
     min_count: MinCount = 1,
     extra_words: ExtraWords = 0,
     unknown_words: Annotated[
-        str, typer.Option(help="What becomes of them: drop, hash or ngrams.")
+        str,
+        typer.Option(
+            help="What becomes of them: drop, hash or ngrams.", rich_help_panel=WORDS
+        ),
     ] = "drop",
     buckets: Annotated[
         Optional[int],
         typer.Option(
-            help="Vectors that unknown words share.", show_default="4096, or 0 for drop"
+            help="Vectors that unknown words share.",
+            show_default="4096, or 0 for drop",
+            rich_help_panel=WORDS,
         ),
     ] = None,
     freeze_words: Annotated[
-        bool, typer.Option("--freeze-words/--train-words", help="The word vectors.")
+        bool,
+        typer.Option(
+            "--freeze-words/--train-words",
+            help="The word vectors.",
+            rich_help_panel=WORDS,
+        ),
     ] = False,
+    word_rate: Annotated[
+        float,
+        typer.Option(
+            help="Factor on the learning rate of word vectors.", rich_help_panel=WORDS
+        ),
+    ] = 1.0,
     category: Annotated[
         Optional[list[str]],
-        typer.Option(help="A column of text as a source, such as brand; repeatable."),
+        typer.Option(
+            help="A column of text as a source, such as brand; repeatable.",
+            rich_help_panel=ENCODER,
+        ),
     ] = None,
     number: Annotated[
         Optional[list[str]],
         typer.Option(
-            help="A column of numbers as a source, such as price; repeatable."
+            help="A column of numbers as a source, such as price; repeatable.",
+            rich_help_panel=ENCODER,
         ),
     ] = None,
     features: Annotated[
         Optional[list[Path]],
         typer.Option(
             help="Precomputed vectors as a source: clip.npy with clip.ids.txt beside "
-            "it, .npz (ids, vectors) or .parquet (id, a column of lists); repeatable."
+            "it, .npz (ids, vectors) or .parquet (id, a column of lists); repeatable.",
+            rich_help_panel=ENCODER,
         ),
     ] = None,
     features_column: Annotated[
         Optional[list[str]],
-        typer.Option(help="The same from a column of lists of the catalogue."),
+        typer.Option(
+            help="The same from a column of lists of the catalogue.",
+            rich_help_panel=ENCODER,
+        ),
     ] = None,
-    embedding_dim: Annotated[int, typer.Option(help="Length of embeddings.")] = 128,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw",
+            help="No training: the features as they are.",
+            rich_help_panel=ENCODER,
+        ),
+    ] = False,
+    embedding_dim: Annotated[
+        int, typer.Option(help="Length of embeddings.", rich_help_panel=ENCODER)
+    ] = 128,
     hidden_units: Annotated[
-        int, typer.Option(help="Of a ReLU layer before the projection.")
+        int,
+        typer.Option(
+            help="Of a ReLU layer before the projection.", rich_help_panel=ENCODER
+        ),
     ] = 0,
+    dropout: Annotated[
+        float,
+        typer.Option(
+            help="Share of the features left out in a step.", rich_help_panel=ENCODER
+        ),
+    ] = 0.1,
     modality_dropout: Annotated[
-        float, typer.Option(help="Share of products that lose a modality in a step.")
+        float,
+        typer.Option(
+            help="Share of products that lose a modality in a step.",
+            rich_help_panel=ENCODER,
+        ),
     ] = 0.0,
-    epochs: Annotated[int, typer.Option(help="At most.")] = 30,
-    batch_size: Annotated[int, typer.Option(help="Pairs in a step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
-    margin: Annotated[float, typer.Option(help="Of the contrastive loss.")] = 1.0,
-    mined_weight: Annotated[
-        float, typer.Option(help="Factor on the weights of mined pairs.")
-    ] = 1.0,
-    precision: Annotated[
-        float, typer.Option(help="What the distance threshold must hold.")
-    ] = 0.9,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    batch_norm: Annotated[
+        bool,
+        typer.Option(
+            "--batch-norm",
+            help="Before embeddings are brought to unit length.",
+            show_default="with arcface",
+            rich_help_panel=ENCODER,
+        ),
+    ] = False,
+    loss: Annotated[
+        str,
+        typer.Option(
+            help="contrastive, double_margin, npairs, triplet_hard, triplet_semihard "
+            "or arcface.",
+            rich_help_panel=LOSS,
+        ),
+    ] = "npairs",
+    margin: Annotated[
+        Optional[float],
+        typer.Option(
+            help="Of the loss.",
+            show_default="1.0; triplets and arcface 0.3",
+            rich_help_panel=LOSS,
+        ),
+    ] = None,
+    similar_margin: Annotated[
+        float, typer.Option(help="Of double_margin.", rich_help_panel=LOSS)
+    ] = 0.3,
+    temperature: Annotated[
+        float, typer.Option(help="Of npairs.", rich_help_panel=LOSS)
+    ] = 0.1,
+    scale: Annotated[
+        float, typer.Option(help="Of arcface.", rich_help_panel=LOSS)
+    ] = 30.0,
+    ramp_epochs: Annotated[
+        int,
+        typer.Option(
+            help="Epochs in which arcface's margin grows.", rich_help_panel=LOSS
+        ),
+    ] = 5,
+    batches: Annotated[
+        Optional[str],
+        typer.Option(
+            help="unique (products, with all labelled pairs among them), twin (pairs) "
+            "or groups (some products of each of some groups).",
+            show_default="unique; groups for triplets and arcface",
+            rich_help_panel=LOSS,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(help="Products in a step; pairs with twin.", rich_help_panel=LOSS),
+    ] = 128,
+    per_group: Annotated[
+        int,
+        typer.Option(
+            help="Products of a group, in batches of groups.", rich_help_panel=LOSS
+        ),
+    ] = 4,
+    hard_negatives: Annotated[
+        int,
+        typer.Option(
+            help="Near neighbours of each product, by the current encoder, to take as "
+            "dissimilar; guarded against false ones.",
+            rich_help_panel=NEGATIVES,
+        ),
+    ] = 0,
+    refresh_epochs: Annotated[
+        int,
+        typer.Option(
+            help="Epochs until they are searched anew.", rich_help_panel=NEGATIVES
+        ),
+    ] = 3,
+    random_negatives: Annotated[
+        float,
+        typer.Option(help="Random pairs for each product.", rich_help_panel=NEGATIVES),
+    ] = 0.0,
+    negatives_column: Annotated[
+        Optional[str],
+        typer.Option(
+            help="A column, such as category, that the two of a random pair share.",
+            rich_help_panel=NEGATIVES,
+        ),
+    ] = None,
+    negative_weight: Annotated[
+        float,
+        typer.Option(help="Weight of each such pair.", rich_help_panel=NEGATIVES),
+    ] = 0.5,
+    epochs: Annotated[int, typer.Option(help="At most.", rich_help_panel=FITTING)] = 40,
+    monitor: Annotated[
+        Optional[str],
+        typer.Option(
+            help="What of the validation side decides when to stop: pr_auc, map_at_r "
+            "or recall_at_1.",
+            show_default="pr_auc; map_at_r with --train-on groups",
+            rich_help_panel=FITTING,
+        ),
+    ] = None,
+    patience: Annotated[
+        int,
+        typer.Option(
+            help="Epochs without a better one before stopping.", rich_help_panel=FITTING
+        ),
+    ] = 10,
+    learning_rate: Annotated[
+        float, typer.Option(help="Of AdamW.", rich_help_panel=FITTING)
+    ] = 1e-3,
+    weight_decay: Annotated[
+        float, typer.Option(help="Of AdamW.", rich_help_panel=FITTING)
+    ] = 0.0,
+    schedule: Annotated[
+        str,
+        typer.Option(
+            help="Of the learning rate: constant or cosine.", rich_help_panel=FITTING
+        ),
+    ] = "constant",
+    warmup_epochs: Annotated[
+        float,
+        typer.Option(
+            help="In which the learning rate rises from 0.", rich_help_panel=FITTING
+        ),
+    ] = 0.0,
+    clip_norm: Annotated[
+        Optional[float],
+        typer.Option(
+            help="Longest gradient, over all weights.",
+            show_default="none",
+            rich_help_panel=FITTING,
+        ),
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="none, mirrored (all GPUs here) or multi-worker (see TF_CONFIG).",
+            rich_help_panel=FITTING,
+        ),
+    ] = "none",
+    numbers: Annotated[
+        str,
+        typer.Option(
+            help="float32, mixed_float16 or mixed_bfloat16; float32 is saved.",
+            rich_help_panel=FITTING,
+        ),
+    ] = "float32",
+    xla: Annotated[
+        bool,
+        typer.Option("--xla", help="Compile the step by XLA.", rich_help_panel=FITTING),
+    ] = False,
+    tensorboard: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Folder for TensorBoard: scalars, and embeddings with pictures.",
+            rich_help_panel=FITTING,
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Of everything random.", rich_help_panel=FITTING)
+    ] = 0,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Train the encoder on labelled pairs.
+    """Train the encoder on labelled pairs, or on groups of the same product.
+
+    A training that was interrupted goes on where it stopped when it is started again.
 
     Example: `simprod train shop/catalog.csv --hand-pairs shop/hand_pairs.csv
     --mined-pairs mined.parquet --out runs/both`
-    """
-    from simprod_tf.data.split import read_split
-    from simprod_tf.model.encoder import EncoderSettings
-    from simprod_tf.pipeline.plan import (
-        AttributeSettings,
-        ImageSettings,
-        TrainPlan,
-        WordSettings,
-    )
-    from simprod_tf.pipeline.train import train_run
-    from simprod_tf.training import TrainingSettings
 
+    Example: `simprod train photos.csv --image-tower weights/alexnet.npz
+    --train-image-tower --loss arcface --schedule cosine --out runs/arcface`
+    """
+    given = dict(locals())
+    from simprod_tf.data.split import read_split
+    from simprod_tf.pipeline.train import train_run
+
+    if not train_on:
+        given["train_on"] = "both" if hand_pairs or mined_pairs else "groups"
     with options():
-        towers = _towers(image_tower, image_weights, output_layer, image_size)
-        if freeze_image_tower is None:
-            freeze_image_tower = any(
-                one.spec != "small" or one.weights for one in towers
-            )
-        if buckets is None:
-            buckets = 0 if unknown_words == "drop" else 4096
-        plan = TrainPlan(
-            image=ImageSettings(towers, freeze_image_tower, feature_type),
-            words=WordSettings(
-                None if word_vectors is None else str(word_vectors),
-                kind=word_training,
-                min_count=min_count,
-                extra_words=extra_words,
-                weighting=word_weights,
-                unknown=unknown_words,
-                buckets=buckets,
-                train_words=not freeze_words,
-            ),
-            attributes=AttributeSettings(tuple(category or ()), tuple(number or ())),
-            encoder=EncoderSettings(
-                embedding_dim, hidden_units, modality_dropout=modality_dropout
-            ),
-            training=TrainingSettings(
-                epochs=epochs,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                margin=margin,
-                mined_weight=mined_weight,
-                seed=seed,
-            ),
-            train_on=train_on,
-            raw=raw,
-            validation=validation,
-            test=test,
-            precision=precision,
-        )
+        plan = _plan(given)
     with bars() as progress:
         products = read_products(
             catalog,
             skip_bad=skip_bad,
             progress=progress,
             need_content=not (features or features_column or category or number),
-            check_pictures=not freeze_image_tower,
+            check_pictures=not plan.image.frozen,
         )
         result = train_run(
             products,
@@ -323,8 +443,10 @@ def train(
             hand=labelled_pairs(hand_pairs, "hand", products.ids),
             mined=labelled_pairs(mined_pairs, "mined", products.ids),
             split=None if split is None else read_split(split),
+            allow_leaks=allow_leaks,
             tables=_tables(products, features, features_column),
             store=feature_store,
+            tensorboard=tensorboard,
             plan=plan,
             progress=progress,
         )
@@ -339,31 +461,98 @@ def train(
     say(f"Encoder {result.fingerprint} written to {out}; {_decided(result.details)}")
 
 
-def _towers(
-    specs: list[str] | None,
-    weights: list[str] | None,
-    output_layer: str | None,
-    image_size: int | None,
-) -> tuple[TowerSettings, ...]:
-    from simprod_tf.pipeline.plan import TowerSettings
-
-    specs = specs or ["small"]
-    files: list[str | None] = [None if w == "-" else w for w in weights or ()]
-    if len(files) > len(specs):
-        raise ValueError(
-            f"--image-weights is given {len(files)} times, --image-tower {len(specs)}."
-        )
-    files += [None] * (len(specs) - len(files))
-    return tuple(
-        TowerSettings(
-            spec,
-            file,
-            # AlexNet's, which may stand among others.
-            None if spec.startswith(("keras:", "squeezenet")) else output_layer,
-            image_size if spec.startswith("keras:") else None,
-        )
-        for spec, file in zip(specs, files)
+def _plan(given: dict[str, Any]) -> Any:
+    """Returns the TrainPlan of the options, by their names."""
+    from simprod_tf.features.augment import AugmentSettings
+    from simprod_tf.model.encoder import EncoderSettings
+    from simprod_tf.pipeline.plan import (
+        AttributeSettings,
+        ImageSettings,
+        TrainPlan,
+        WordSettings,
     )
+
+    towers = tower_settings(
+        *(given[n] for n in ("image_tower", "image_weights")),
+        *(given[n] for n in ("output_layer", "image_size")),
+    )
+    frozen = given["freeze_image_tower"]
+    if frozen is None:
+        frozen = any(one.spec != "small" or one.weights for one in towers)
+    buckets = given["buckets"]
+    if buckets is None:
+        buckets = 0 if given["unknown_words"] == "drop" else 4096
+    path = given["word_vectors"]
+    return TrainPlan(
+        image=ImageSettings(
+            towers,
+            frozen,
+            given["feature_type"],
+            AugmentSettings(**_of(given, "min_crop", "colour", "erasing")),
+        ),
+        words=WordSettings(
+            None if path is None else str(path),
+            kind=given["word_training"],
+            weighting=given["word_weights"],
+            unknown=given["unknown_words"],
+            buckets=buckets,
+            train_words=not given["freeze_words"],
+            **_of(given, "min_count", "extra_words"),
+        ),
+        attributes=AttributeSettings(
+            tuple(given["category"] or ()), tuple(given["number"] or ())
+        ),
+        encoder=EncoderSettings(
+            batch_norm=given["batch_norm"] or given["loss"] == "arcface",
+            **_of(
+                given, "embedding_dim", "hidden_units", "dropout", "modality_dropout"
+            ),
+        ),
+        training=_training(given),
+        **_of(given, "train_on", "raw", "validation", "test", "precision"),
+    )
+
+
+def _training(given: dict[str, Any]) -> Any:
+    from simprod_tf.training.optimizer import OptimizerSettings
+    from simprod_tf.training.settings import (
+        BatchSettings,
+        FineTuning,
+        Hardware,
+        LossSettings,
+        NegativeSettings,
+        TrainingSettings,
+    )
+
+    return TrainingSettings(
+        loss=LossSettings(
+            given["loss"],
+            **_of(given, "margin", "similar_margin", "temperature", "scale"),
+            **_of(given, "ramp_epochs"),
+        ),
+        batch=BatchSettings(given["batches"], given["batch_size"], given["per_group"]),
+        optimizer=OptimizerSettings(
+            **_of(given, "learning_rate", "weight_decay", "schedule"),
+            **_of(given, "warmup_epochs", "clip_norm"),
+        ),
+        negatives=NegativeSettings(
+            given["hard_negatives"],
+            given["refresh_epochs"],
+            given["random_negatives"],
+            given["negatives_column"],
+            given["negative_weight"],
+        ),
+        fine_tuning=FineTuning(
+            given["train_layers"],
+            **_of(given, "head_epochs", "tower_rate", "word_rate"),
+        ),
+        hardware=Hardware(given["strategy"], given["numbers"], given["xla"]),
+        **_of(given, "epochs", "monitor", "patience", "mined_weight", "seed"),
+    )
+
+
+def _of(given: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: given[name] for name in names}
 
 
 def _tables(

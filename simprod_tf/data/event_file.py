@@ -21,12 +21,17 @@ from simprod_tf.errors import InputError
 
 @dataclass(frozen=True)
 class EventFile:
-    """A log that was opened: `rows` is SQL to stand after FROM, in the file's order."""
+    """A log that was opened: `rows` is SQL to stand after FROM, in the file's order.
+
+    `row_number` names the column of `rows` that counts the file's rows from 0, where
+    the file can give it, whatever is read of it.
+    """
 
     path: Path
     rows: str
     column_types: Mapping[str, str]
     is_otto: bool = False
+    row_number: str | None = None
 
     def error(self, message: str, row: int) -> InputError:
         """Returns the error for a row; OTTO's lines hold many events each."""
@@ -111,7 +116,10 @@ def _open_parquet(path: Path, engine: Embedded) -> EventFile:
     with file.reading():
         described = engine.query(f"DESCRIBE SELECT * FROM {rows}").to_pydict()
     types = dict(zip(described["column_name"], described["column_type"]))
-    return EventFile(path, rows, types)
+    if "file_row_number" in types:
+        return EventFile(path, rows, types)
+    numbered = f"read_parquet({sql_text(str(path))}, file_row_number = true)"
+    return EventFile(path, numbered, types, row_number="file_row_number")
 
 
 def _struct(types: Mapping[str, str]) -> str:

@@ -9,48 +9,99 @@ description leaves much open; every choice made here is named in `MiningSettings
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from simprod_tf.atomic import whole_file
 from simprod_tf.data.events import EventLog
+from simprod_tf.data.tables import read_table, require_writable_suffix
+from simprod_tf.engine.embedded import Embedded, sql_text
+from simprod_tf.errors import InputError
 
-_VOTES = ("positive_votes", "negative_votes")
+CONFLICTS = ("soft", "drop")
+SAME_CATEGORY = ("off", "positives", "all")
 
 
 @dataclass(frozen=True)
 class MiningSettings:
     """What makes a session, a pair and a vote that counts.
 
+    A customer is here whoever the log's session column names: where it holds sessions,
+    a limit for each customer is one for each of them.
+
     Args:
-        session_gap_min: a session ends where the next view or purchase comes more than
-            this many minutes later; ignored events do not hold it open.
+        session_gap_min: a session ends where the next event that counts comes more
+            than this many minutes later; ignored events do not hold it open.
         negative_slots: the negative is the product viewed this many views before the
             purchase; slot 1 is the last view, and views of one product in a row each
             take a slot.
-        min_support: how many votes, for and against together, a pair needs.
+        min_support: how many votes, for and against together, a pair needs; a vote
+            counts its weight.
         look_back_past_purchased: where the last view shows the purchased product
             itself, whether to go back to the last view of another one; if not, such a
             purchase gives no positive.
+        max_lookback_min: a view more than this many minutes before the purchase does
+            not count, neither for nor against; None for no limit.
+        cart_weight: above 0, putting a product into the cart acts as a purchase whose
+            vote has this weight, in thousandths; 0 ignores carts.
+        max_events_per_customer: a customer with more events is taken for a bot, and
+            left out; None for no limit.
+        max_votes_per_customer: only a customer's earliest votes count, this many; None
+            for no limit.
+        max_pairs_per_product: a product keeps this many positives and as many
+            negatives, those with most votes in excess, and at a tie the first by id;
+            None for no limit.
+        same_category: "positives" drops votes for pairs whose products do not share a
+            category, "all" drops votes against them, too; "off" asks for none.
+        conflicts: "soft" keeps a pair with votes for and against, its weight lowered
+            and `share` saying how divided they are; "drop" leaves it out.
     """
 
     session_gap_min: int = 30
     negative_slots: int = 5
     min_support: int = 1
     look_back_past_purchased: bool = True
+    max_lookback_min: int | None = None
+    cart_weight: float = 0.0
+    max_events_per_customer: int | None = None
+    max_votes_per_customer: int | None = None
+    max_pairs_per_product: int | None = None
+    same_category: str = "off"
+    conflicts: str = "soft"
 
     def __post_init__(self) -> None:
         for name in ("session_gap_min", "negative_slots", "min_support"):
-            value = getattr(self, name)
-            if value != int(value) or value < 1:
+            _require_whole(name, getattr(self, name))
+        for name in (
+            "max_lookback_min",
+            "max_events_per_customer",
+            "max_votes_per_customer",
+            "max_pairs_per_product",
+        ):
+            if getattr(self, name) is not None:
+                _require_whole(name, getattr(self, name))
+        if not 0 <= self.cart_weight <= 1 or 0 < self.cart_weight < 0.001:
+            raise ValueError(
+                "cart_weight must be 0, or between 0.001 and 1, "
+                f"got {self.cart_weight}."
+            )
+        for name, known in (("same_category", SAME_CATEGORY), ("conflicts", CONFLICTS)):
+            if getattr(self, name) not in known:
                 raise ValueError(
-                    f"{name} must be a whole number from 1 on, got {value}."
+                    f"{name} must be one of {', '.join(known)}, "
+                    f"got {getattr(self, name)!r}."
                 )
+
+
+def _require_whole(name: str, value: float) -> None:
+    if value != int(value) or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1 on, got {value}.")
 
 
 @dataclass(frozen=True)
@@ -59,23 +110,58 @@ class MinedPairs:
 
     Attributes:
         pairs: anchor_id and other_id (string, anchor_id < other_id), label (int8),
-            weight (float32, in (0, 1)), positive_votes and negative_votes (int64); one
-            row for each unordered pair, ordered by it.
-        counts: what the log held (`rows`, `views`, `purchases`, `ignored_events`,
-            `repeated_event_ids`, and `sessions` after cutting), what came out (`pairs`,
-            `positive_pairs`, `negative_pairs`), and why the rest did not:
-            `repeated_event` (the event before it once more, at the same instant);
-            for positives `no_view_before` and `last_view_is_purchased` (and no view of
-            another product to go back to); for negatives `too_few_views_before` and
-            `slot_is_purchased`; `repeated_vote` (its session had voted so already); of
-            pairs, `below_min_support` and `conflict_tie` (as many for as against).
+            weight (float32, in (0, 1)), source ("mined"), share (float32, of the votes
+            that are for it), positive_votes and negative_votes (float64); one row for
+            each unordered pair, ordered by it. Training goes by label and weight.
+        counts: what the log held (`rows`, `views`, and so on, as in EventLog), its
+            `buyers` and their `sessions` up to the last purchase (nobody else can give
+            a pair), what came out (`pairs`, `positive_pairs`, `negative_pairs`), and
+            what was dropped by reason: of buyers `BUYER_REASONS`, of single events,
+            views and purchases `CASE_REASONS`, of votes `VOTE_REASONS`, of pairs
+            `PAIR_REASONS`.
     """
 
     pairs: pa.Table
     counts: Mapping[str, int]
 
 
-def mine_pairs(log: EventLog, settings: MiningSettings | None = None) -> MinedPairs:
+BUYER_REASONS: Mapping[str, str] = {
+    "buyers_over_event_limit": "buyers with too many events, taken for bots",
+}
+CASE_REASONS: Mapping[str, str] = {
+    "repeated_event": "events logged twice at the same instant",
+    "no_view_before": "purchases without a view before them: no positive",
+    "last_view_is_purchased": "purchases with views of that product alone: no positive",
+    "view_too_long_ago": "last views too long before the purchase: no positive",
+    "too_few_views_before": "purchases with too few views before them: no negative",
+    "slot_is_purchased": "purchased product in the negative's slot: no negative",
+    "slot_too_long_ago": "negative's view too long before the purchase",
+}
+VOTE_REASONS: Mapping[str, str] = {
+    "repeated_vote": "votes that the same session had cast before",
+    "positive_across_categories": "votes for a pair across categories",
+    "negative_across_categories": "votes against a pair across categories",
+    "over_customer_limit": "votes beyond a customer's limit",
+}
+PAIR_REASONS: Mapping[str, str] = {
+    "below_min_support": "pairs with too few votes",
+    "conflict_tie": "pairs with as many votes for as against",
+    "conflict": "pairs with votes for and against",
+    "over_product_limit": "pairs beyond a product's limit",
+}
+
+_COLUMNS = (
+    "anchor_id, other_id, label, weight, 'mined' AS source, share, "
+    "positive_votes, negative_votes"
+)
+
+
+def mine_pairs(
+    log: EventLog,
+    settings: MiningSettings | None = None,
+    *,
+    categories: pa.Table | None = None,
+) -> MinedPairs:
     """Returns the pairs that the purchases of a log vote for.
 
     Within a session events are ordered by time, then by event_id. Each purchase, also
@@ -83,73 +169,131 @@ def mine_pairs(log: EventLog, settings: MiningSettings | None = None) -> MinedPa
     for and one vote against any unordered pair, however often it bought. The majority
     labels the pair; its weight is |for - against| / (for + against + 1): 1/2 for a lone
     vote, nearing 1 with many that agree, small where sessions disagree.
+
+    Args:
+        log: what `read_events` returned.
+        settings: MiningSettings() where None.
+        categories: columns id and category (string), each id once, as from
+            `read_categories`; for `same_category` alone.
     """
-    sql = mining_sql(settings or MiningSettings())
-    return collect(log.engine.query(sql), log.counts)
+    counts = _mine(log, settings or MiningSettings(), categories)
+    return MinedPairs(log.engine.query(_PAIRS_SQL), counts)
+
+
+def mine_to_file(
+    log: EventLog,
+    path: str | os.PathLike[str],
+    settings: MiningSettings | None = None,
+    *,
+    categories: pa.Table | None = None,
+) -> Mapping[str, int]:
+    """Writes the pairs of `mine_pairs` as CSV or Parquet, and returns the counts.
+
+    The pairs never lie in this process's memory all at once. Without a pair, nothing
+    is written.
+    """
+    require_writable_suffix(path)
+    counts = _mine(log, settings or MiningSettings(), categories)
+    if counts["pairs"]:
+        layout = "csv, HEADER" if Path(path).suffix.lower() == ".csv" else "parquet"
+        with whole_file(path) as temporary:
+            log.engine.run(
+                f"COPY ({_PAIRS_SQL}) TO {sql_text(str(temporary))} (FORMAT {layout})"
+            )
+    return counts
 
 
 def mining_sql(settings: MiningSettings) -> str:
     """Returns the text of mine_pairs.sql with its integers put in, for any engine."""
     file = resources.files("simprod_tf.data").joinpath("mine_pairs.sql")
     integers = {
-        "session_gap_us": settings.session_gap_min * 60_000_000,
+        "session_gap_us": settings.session_gap_min * _MINUTE_US,
         "slots_back": settings.negative_slots - 1,
         "look_back": int(settings.look_back_past_purchased),
-        "min_support": settings.min_support,
+        "max_lookback_us": (settings.max_lookback_min or 0) * _MINUTE_US,
+        "cart_milli": round(settings.cart_weight * 1000),
+        "min_support_milli": settings.min_support * 1000,
+        "max_events": settings.max_events_per_customer or 0,
+        "max_votes": settings.max_votes_per_customer or 0,
+        "max_pairs": settings.max_pairs_per_product or 0,
+        "same_category": SAME_CATEGORY.index(settings.same_category),
+        "drop_conflicts": int(settings.conflicts == "drop"),
     }
     return re.sub(
         r"\{(\w+)\}", lambda found: str(integers[found[1]]), file.read_text("utf-8")
     )
 
 
-def collect(outcomes: pa.Table, log_counts: Mapping[str, int]) -> MinedPairs:
-    """Returns what the rows of mine_pairs.sql, from any engine, amount to."""
-    is_pair = pc.equal(outcomes["outcome"], "pair")
-    votes = outcomes.filter(is_pair)
-    positive, negative = (votes[name].to_numpy() for name in _VOTES)
-    labels = (positive > negative).astype(np.int8)
-    weights = np.abs(positive - negative) / (positive + negative + 1)
-    columns = {
-        "anchor_id": votes["anchor_id"].cast(pa.string()),
-        "other_id": votes["other_id"].cast(pa.string()),
-        "label": pa.array(labels),
-        "weight": pa.array(weights.astype(np.float32)),
-        "positive_votes": votes["positive_votes"].cast(pa.int64()),
-        "negative_votes": votes["negative_votes"].cast(pa.int64()),
-    }
-    counts = {
-        **log_counts,
-        **_drop_counts(outcomes),
-        "pairs": votes.num_rows,
-        "positive_pairs": int(labels.sum()),
-        "negative_pairs": int(votes.num_rows - labels.sum()),
-    }
-    return MinedPairs(pa.table(columns), counts)
+def read_categories(path: str | os.PathLike[str], column: str) -> pa.Table:
+    """Returns id and category of a catalogue's products that have one.
+
+    Raises:
+        InputError: a column is missing, an id comes twice, or no category is there.
+    """
+    read = read_table(path)
+    read.require(["id", column])
+    ids, values = read.strings("id"), read.strings(column)
+    seen: set[str] = set()
+    for row, id_ in zip(read.rows, ids):
+        if id_ in seen:
+            raise InputError(f"id {id_!r} is there twice.", path=path, row=row)
+        seen.add(id_)
+    if not any(values):
+        raise InputError(f"column {column!r} is empty in every row.", path=path)
+    kept = [(id_, value) for id_, value in zip(ids, values) if value]
+    return pa.table(dict(zip(("id", "category"), map(list, zip(*kept)))))
 
 
-def _drop_counts(outcomes: pa.Table) -> dict[str, int]:
-    """Returns `sessions` and the count of every reason, 0 where it never came up."""
-    counts = dict.fromkeys((*_CASE_REASONS, "repeated_vote", *_PAIR_REASONS), 0)
-    for row in outcomes.filter(pc.not_equal(outcomes["outcome"], "pair")).to_pylist():
-        of_pairs = row["outcome"] in _PAIR_REASONS
-        counts[row["outcome"]] = row["pairs"] if of_pairs else row["cases"]
-    voted = outcomes.filter(
-        pc.is_in(outcomes["outcome"], pa.array(("pair", *_PAIR_REASONS)))
-    )
-    cases, positive, negative = (
-        pc.sum(voted[name]).as_py() or 0 for name in ("cases", *_VOTES)
-    )
-    counts["repeated_vote"] = cases - positive - negative
-    return counts
-
-
-# Of single cases, and of pairs after all votes were counted.
-_CASE_REASONS = (
-    "sessions",
-    "repeated_event",
-    "no_view_before",
-    "last_view_is_purchased",
-    "too_few_views_before",
-    "slot_is_purchased",
+_MINUTE_US = 60_000_000
+_PAIRS_SQL = (
+    f"SELECT {_COLUMNS} FROM mined WHERE outcome = 'pair' ORDER BY anchor_id, other_id"
 )
-_PAIR_REASONS = ("below_min_support", "conflict_tie")
+
+
+def _mine(
+    log: EventLog, settings: MiningSettings, categories: pa.Table | None
+) -> dict[str, int]:
+    """Makes the table `mined` of what mine_pairs.sql returns, and counts it."""
+    if settings.same_category != "off" and categories is None:
+        raise ValueError(
+            f"same_category {settings.same_category!r} needs the categories."
+        )
+    nothing = pa.table(
+        {"id": pa.array([], "string"), "category": pa.array([], "string")}
+    )
+    log.engine.load("categories", nothing if categories is None else categories)
+    log.engine.run(f"CREATE OR REPLACE TABLE mined AS {mining_sql(settings)}")
+    return {**log.counts, **_counts(log.engine)}
+
+
+def _counts(engine: Embedded) -> dict[str, int]:
+    """Returns the counts of `mined` by outcome, 0 where one never came up."""
+    found = engine.query(
+        """SELECT outcome,
+            CAST(SUM(cases) AS BIGINT) AS cases,
+            CAST(SUM(votes) AS BIGINT) AS votes,
+            CAST(SUM(pairs) AS BIGINT) AS pairs,
+            CAST(COALESCE(SUM(label), 0) AS BIGINT) AS positives
+        FROM mined GROUP BY outcome"""
+    )
+    rows = {row["outcome"]: row for row in found.to_pylist()}
+
+    def number(outcome: str, unit: str) -> int:
+        return rows[outcome][unit] if outcome in rows else 0
+
+    counts = {name: number(name, "pairs") for name in ("buyers", *BUYER_REASONS)}
+    counts["buyers"] = sum(counts.values())
+    counts.update((name, number(name, "cases")) for name in ("sessions", *CASE_REASONS))
+    counts.update((name, number(name, "votes")) for name in VOTE_REASONS)
+    voted = ("pair", *VOTE_REASONS, *PAIR_REASONS)
+    counts["repeated_vote"] = sum(
+        number(o, "cases") - number(o, "votes") for o in voted
+    )
+    counts.update((name, number(name, "pairs")) for name in ("pair", *PAIR_REASONS))
+    pairs, positives = counts.pop("pair"), number("pair", "positives")
+    return {
+        **counts,
+        "pairs": pairs,
+        "positive_pairs": positives,
+        "negative_pairs": pairs - positives,
+    }

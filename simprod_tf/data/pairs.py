@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 
 from simprod_tf.data.catalog import text_array
-from simprod_tf.data.tables import read_table, write_table
+from simprod_tf.data.tables import ReadTable, read_table, write_table
 from simprod_tf.errors import InputError
 
+log = logging.getLogger(__name__)
+
 SOURCES = ("hand", "mined")
+CONFLICTING, OVERRULED = "conflicting labels", "overruled by hand"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +31,8 @@ class Pairs:
         weights: [N] float32, > 0.
         sources: [N] str, "hand" or "mined".
         dropped: how many rows were left out on the way in, by reason.
+        conflicts: the pairs labelled both ways, in `join_pairs` also those on which
+            the two disagree; anchor id < other id.
     """
 
     anchor_ids: np.ndarray
@@ -35,6 +41,7 @@ class Pairs:
     weights: np.ndarray
     sources: np.ndarray
     dropped: Mapping[str, int] = field(default_factory=dict)
+    conflicts: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Checks that the pairs are canonical; `canonical_pairs` makes them so."""
@@ -47,6 +54,8 @@ class Pairs:
             raise ValueError("labels must be 0 or 1.")
         if np.any(~(self.weights > 0)):
             raise ValueError("weights must be above 0.")
+        if not set(self.sources) <= set(SOURCES):
+            raise ValueError(f"sources must be {' or '.join(SOURCES)}.")
 
     def __len__(self) -> int:
         return len(self.anchor_ids)
@@ -59,6 +68,16 @@ class Pairs:
         """How many pairs are labelled similar."""
         return int(self.labels.sum())
 
+    @property
+    def conflict_note(self) -> str:
+        """Says how many pairs of the input contradict each other, or ""."""
+        count = self.dropped.get(CONFLICTING, 0)
+        if not count:
+            return ""
+        many = "1 pair is" if count == 1 else f"{count} pairs are"
+        example = f", {self.conflicts[0]} among them" if self.conflicts else ""
+        return f"{many} labelled both ways and left out{example}"
+
     def where(self, mask: np.ndarray) -> Pairs:
         """Returns the pairs that a [N] bool mask selects."""
         return Pairs(
@@ -67,14 +86,21 @@ class Pairs:
             self.labels[mask],
             self.weights[mask],
             self.sources[mask],
+            self.dropped,
+            self.conflicts,
         )
 
+    def weighted(self, factor: float) -> Pairs:
+        """Returns the pairs with each weight times a factor above 0."""
+        return replace(self, weights=self.weights * np.float32(factor))
+
     def within(self, ids: Sequence[str] | np.ndarray) -> Pairs:
-        """Returns the pairs of which both products are among `ids`."""
+        """Returns the pairs of which both products are among `ids`; conflicts too."""
         known = set(ids)
         both = zip(self.anchor_ids, self.other_ids)
         mask = np.array([a in known and b in known for a, b in both], bool)
-        return self.where(mask)
+        conflicts = [(a, b) for a, b in self.conflicts if a in known and b in known]
+        return replace(self.where(mask), conflicts=tuple(conflicts))
 
 
 def canonical_pairs(
@@ -88,45 +114,73 @@ def canonical_pairs(
     """Returns unordered pairs: self-pairs and contradictions out, duplicates merged.
 
     Of equal duplicates the highest weight is kept; a pair labelled both ways is left
-    out. `Pairs.dropped` counts each.
+    out and stands in `Pairs.conflicts`. `Pairs.dropped` counts each.
+
+    Raises:
+        ValueError: a label is not 0 or 1, or a weight is not above 0.
     """
-    given = np.ones(len(anchor_ids)) if weights is None else weights
-    dropped: Counter[str] = Counter()
-    found: dict[tuple[str, str], dict[int, float]] = {}
-    for anchor, other, label, weight in zip(anchor_ids, other_ids, labels, given):
-        if anchor == other:
-            dropped["self-pair"] += 1
-            continue
-        key = (anchor, other) if anchor < other else (other, anchor)
-        seen = found.setdefault(key, {})
-        if int(label) in seen:
-            dropped["duplicate"] += 1
-        seen[int(label)] = max(seen.get(int(label), 0.0), float(weight))
-    dropped["conflicting labels"] = sum(len(seen) > 1 for seen in found.values())
-    kept = [(*key, *seen.popitem()) for key, seen in found.items() if len(seen) == 1]
-    return _pairs(kept, source, {why: n for why, n in dropped.items() if n})
-
-
-def _pairs(
-    rows: list[tuple[str, str, int, float]], source: str, dropped: Mapping[str, int]
-) -> Pairs:
+    size = len(anchor_ids)
+    given = np.ones(size) if weights is None else np.asarray(weights, np.float64)
+    names, ends = _numbered(anchor_ids, other_ids)
+    # The rows of self-pairs out, and of each pair the rows together.
+    rows = np.flatnonzero(ends[0] != ends[1])
+    key = ends[0][rows] * max(1, len(names)) + ends[1][rows]
+    _, first, pair = np.unique(key, return_index=True, return_inverse=True)
+    similar = _bits(labels)[rows]
+    votes = [np.bincount(pair[similar == v], minlength=len(first)) for v in (0, 1)]
+    weight = np.full(len(first), -np.inf)
+    # Not a number stays one, for `Pairs` to refuse.
+    with np.errstate(invalid="ignore"):
+        np.maximum.at(weight, pair, given[rows])
+    # In the order in which they first stand there.
+    ordered = np.argsort(first, kind="stable")
+    clash = (votes[0] > 0) & (votes[1] > 0)
+    kept, both = ordered[~clash[ordered]], ordered[clash[ordered]]
+    anchors, others = names[ends[0][rows[first]]], names[ends[1][rows[first]]]
     return Pairs(
-        anchor_ids=text_array([row[0] for row in rows]),
-        other_ids=text_array([row[1] for row in rows]),
-        labels=np.array([row[2] for row in rows], np.int8),
-        weights=np.array([row[3] for row in rows], np.float32),
-        sources=text_array([source] * len(rows)),
-        dropped=dropped,
+        anchor_ids=anchors[kept],
+        other_ids=others[kept],
+        labels=(votes[1][kept] > 0).astype(np.int8),
+        weights=weight[kept].astype(np.float32),
+        sources=text_array([source] * len(kept)),
+        dropped=_counts(
+            {
+                "self-pair": size - len(rows),
+                "duplicate": len(rows) - len(first) - len(both),
+                CONFLICTING: len(both),
+            }
+        ),
+        conflicts=tuple(zip(anchors[both], others[both])),
     )
 
 
 def join_pairs(first: Pairs, second: Pairs) -> Pairs:
-    """Returns the pairs of both; where both know a pair, `first` is believed."""
-    known = set(zip(first.anchor_ids, first.other_ids))
-    both = zip(second.anchor_ids, second.other_ids)
-    new = second.where(np.array([pair not in known for pair in both], bool))
-    names = ("anchor_ids", "other_ids", "labels", "weights", "sources")
-    return Pairs(*(np.concatenate([getattr(first, n), getattr(new, n)]) for n in names))
+    """Returns the pairs of both; where both know a pair, `first` is believed.
+
+    So a pair of `second` that `first` labels otherwise is left out and counted as
+    overruled; one that `first` labels both ways is left out too. Both stand in
+    `Pairs.conflicts`, with the conflicts that each had before.
+    """
+    label_of = dict(zip(zip(first.anchor_ids, first.other_ids), first.labels))
+    # Labelled both ways is no label, but more is known than the mined one says.
+    label_of.update(dict.fromkeys(first.conflicts, -1))
+    pairs = list(zip(second.anchor_ids, second.other_ids))
+    known = np.array([label_of.get(pair, -2) for pair in pairs], np.int8)
+    clash = (known != -2) & (known != second.labels)
+    overruled = [pairs[row] for row in np.flatnonzero(clash)]
+    new = second.where(known == -2)
+    counts = Counter(first.dropped) + Counter(second.dropped)
+    counts[OVERRULED] += len(overruled)
+    conflicts = dict.fromkeys([*first.conflicts, *second.conflicts, *overruled])
+    return Pairs(
+        np.concatenate([first.anchor_ids, new.anchor_ids]),
+        np.concatenate([first.other_ids, new.other_ids]),
+        np.concatenate([first.labels, new.labels]),
+        np.concatenate([first.weights, new.weights]),
+        np.concatenate([first.sources, new.sources]),
+        _counts(counts),
+        tuple(conflicts),
+    )
 
 
 def read_pairs(
@@ -135,9 +189,16 @@ def read_pairs(
     source: str,
     known_ids: Sequence[str] | np.ndarray | None = None,
 ) -> Pairs:
-    """Reads `anchor_id, other_id, label[, weight]` from CSV, JSONL or Parquet.
+    """Reads `anchor_id, other_id, label[, weight, source]`: CSV, JSONL or Parquet.
 
-    Pairs with an id that is not among `known_ids` are left out and counted.
+    Pairs with an id that is not among `known_ids` are left out and counted; of pairs
+    labelled both ways, which are left out too, the log warns.
+
+    Args:
+        path: The file.
+        source: "hand" or "mined", for rows that do not say. Where the file has both,
+            the hand label is believed.
+        known_ids: The products that there are, or None for any.
 
     Raises:
         InputError: names the file and the row, or the column that is missing.
@@ -155,21 +216,47 @@ def read_pairs(
     if "weight" in read.table.column_names:
         weights = _numbers(path, read.rows, read.strings("weight"), "weight")
     _check_range(path, read.rows, labels, weights)
+    sources = _sources(read, default=source)
     keep = np.ones(len(labels), bool)
     if known_ids is not None:
         known = set(known_ids)
-        keep = np.array([a in known and b in known for a, b in zip(anchors, others)])
-    pairs = canonical_pairs(
-        text_array(anchors)[keep],
-        text_array(others)[keep],
-        labels[keep],
-        weights=weights[keep],
-        source=source,
-    )
+        both = zip(anchors, others)
+        keep = np.array([a in known and b in known for a, b in both], bool)
+    rows = (text_array(anchors), text_array(others), labels, weights, sources)
+    pairs = _believing_hand(*(column[keep] for column in rows))
     if not len(pairs):
-        raise InputError(_no_pairs(len(labels), keep), path=path)
-    unknown = {"unknown id": int((~keep).sum())} if not keep.all() else {}
-    return _with_dropped(pairs, {**pairs.dropped, **unknown})
+        raise InputError(_no_pairs(len(labels), keep, pairs), path=path)
+    if pairs.conflict_note:
+        log.warning("%s: %s", path, pairs.conflict_note)
+    unknown = {"unknown id": int((~keep).sum())}
+    return replace(pairs, dropped=_counts({**pairs.dropped, **unknown}))
+
+
+def _believing_hand(
+    anchor_ids: np.ndarray,
+    other_ids: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    sources: np.ndarray,
+) -> Pairs:
+    """Returns the canonical pairs of rows from both sources."""
+    parts = []
+    for source in SOURCES:
+        of = sources == source
+        parts.append(
+            canonical_pairs(
+                anchor_ids[of],
+                other_ids[of],
+                labels[of],
+                weights=weights[of],
+                source=source,
+            )
+        )
+    hand, mined = parts
+    # Joining costs as much as reading: only where there is something to join.
+    if not (sources == "hand").any():
+        return mined
+    return join_pairs(hand, mined) if (sources == "mined").any() else hand
 
 
 def pairs_from_table(table: pa.Table, *, source: str) -> Pairs:
@@ -198,15 +285,45 @@ def write_pairs(pairs: Pairs, path: str | os.PathLike[str]) -> None:
     write_table(table, path)
 
 
-def _with_dropped(pairs: Pairs, dropped: Mapping[str, int]) -> Pairs:
-    columns = (pairs.anchor_ids, pairs.other_ids, pairs.labels, pairs.weights)
-    return Pairs(*columns, pairs.sources, dropped)
+def _numbered(
+    anchor_ids: Sequence[str] | np.ndarray, other_ids: Sequence[str] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ids in order, and [2, N] int64 places among them, the lower first."""
+    names = text_array(sorted({*anchor_ids, *other_ids}))
+    place = {id: number for number, id in enumerate(names)}
+    columns = [[place[id] for id in ids] for ids in (anchor_ids, other_ids)]
+    return names, np.sort(np.array(columns, np.int64).reshape(2, -1), axis=0)
 
 
-def _no_pairs(total: int, keep: np.ndarray) -> str:
+def _bits(labels: Sequence[int] | np.ndarray) -> np.ndarray:
+    found = np.asarray(labels)
+    if not np.isin(found, (0, 1)).all():
+        raise ValueError("labels must be 0 or 1.")
+    return found.astype(np.int8)
+
+
+def _counts(dropped: Mapping[str, int]) -> dict[str, int]:
+    """Returns the reasons that occurred."""
+    return {why: count for why, count in dropped.items() if count}
+
+
+def _sources(read: ReadTable, *, default: str) -> np.ndarray:
+    sources = text_array([text or default for text in read.strings("source")])
+    if not set(sources) <= set(SOURCES):
+        row, wrong = next(p for p in zip(read.rows, sources) if p[1] not in SOURCES)
+        raise InputError(
+            f"source must be {' or '.join(SOURCES)}, got {wrong!r}.",
+            path=read.path,
+            row=row,
+        )
+    return sources
+
+
+def _no_pairs(total: int, keep: np.ndarray, pairs: Pairs) -> str:
     if total and not keep.any():
         return f"none of its {total} pairs has both ids in the catalogue."
-    return "no usable pair is in it."
+    why = f": {pairs.conflict_note}" if pairs.conflict_note else ""
+    return f"no usable pair is in it{why}."
 
 
 def _numbers(
@@ -231,14 +348,10 @@ def _check_range(
     labels: np.ndarray,
     weights: np.ndarray,
 ) -> None:
-    for row, label, weight in zip(rows, labels, weights):
-        if label not in (0, 1):
-            raise InputError(
-                f"label must be 1 (similar) or 0 (not), got {label:g}.",
-                path=path,
-                row=row,
-            )
-        if not 0 < weight < np.inf:
-            raise InputError(
-                f"weight must be above 0, got {weight:g}.", path=path, row=row
-            )
+    wrong = ~np.isin(labels, (0, 1)) | ~((weights > 0) & (weights < np.inf))
+    for place in np.flatnonzero(wrong)[:1]:
+        if labels[place] not in (0, 1):
+            reason = f"label must be 1 (similar) or 0 (not), got {labels[place]:g}."
+        else:
+            reason = f"weight must be above 0, got {weights[place]:g}."
+        raise InputError(reason, path=path, row=rows[place])

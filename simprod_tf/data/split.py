@@ -1,16 +1,17 @@
 """Train, validation and test by connected component, so that nothing leaks.
 
-Products are tied together when they share a group, a picture (the same bytes) or a
-title, or when a hand label says they are similar; whatever hangs together stays on
-one side. Components that hand labels call dissimilar may be parted, but such a pair is
-then lost to every side: they are kept together as far as small clusters allow.
+Products are tied together when they share a group, a title or a picture (the same, or
+nearly: see `picture_hash`), or when a hand label says they are similar; whatever hangs
+together stays on one side. Components that hand labels call dissimilar may be parted,
+but such a pair is then lost to every side: they are kept together as far as small
+clusters allow.
 """
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +19,15 @@ import pyarrow as pa
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from simprod_tf.data.catalog import Catalog, text_array
+from simprod_tf.data.catalog import Catalog, Progress, text_array
+from simprod_tf.data.leakage import SIDES, leakage_report, shared_keys
 from simprod_tf.data.pairs import Pairs
+from simprod_tf.data.picture_hash import PictureGroups, near_duplicates
 from simprod_tf.data.tables import read_table, write_table
 from simprod_tf.errors import InputError, SimprodError
 
-SIDES = ("train", "validation", "test")
+log = logging.getLogger(__name__)
+
 # Above this share of the products a cluster takes in no further component.
 MAX_CLUSTER = 0.05
 
@@ -44,25 +48,45 @@ class Split:
         return {side: found.count(side) for side in SIDES}
 
 
-def split_catalog(
-    catalog: Catalog,
-    *,
-    hand_pairs: Pairs | None = None,
-    validation: float = 0.15,
-    test: float = 0.25,
-    seed: int = 0,
-) -> Split:
-    """Returns a split in which no component is cut; shares are of products.
-
-    Deterministic: the same catalogue, pairs and seed give the same split.
-    """
+def check_shares(validation: float, test: float) -> None:
+    """Refuses, by ValueError, shares that `split_catalog` cannot give."""
     if not (0 <= validation and 0 <= test and validation + test < 1):
         raise ValueError(
             f"shares must be at least 0 and leave some for training, got validation "
             f"{validation} and test {test}."
         )
+
+
+def split_catalog(
+    catalog: Catalog,
+    *,
+    hand_pairs: Pairs | None = None,
+    near: PictureGroups | None = None,
+    validation: float = 0.15,
+    test: float = 0.25,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Split:
+    """Returns a split in which no component is cut; shares are of products.
+
+    Deterministic: the same catalogue, pairs and seed give the same split.
+
+    Args:
+        catalog: The products.
+        hand_pairs: Labelled pairs, with ids of the catalogue.
+        near: What `near_duplicates` found, or None to look now, at every picture.
+        validation, test: Shares; the rest is for training.
+        seed: Of the draw.
+        progress: Called with (pictures hashed, pictures in all).
+
+    Raises:
+        ValueError: the shares leave nothing for training.
+    """
+    check_shares(validation, test)
+    near = near or near_duplicates(catalog, progress=progress)
     rng = np.random.default_rng(seed)
-    cluster = _clusters(_components(catalog, hand_pairs), catalog, hand_pairs, rng)
+    component = _components(catalog, hand_pairs, near)
+    cluster = _clusters(component, catalog, hand_pairs, rng)
     sizes = np.bincount(cluster)
     wanted = np.array([1 - validation - test, validation, test]) * len(catalog)
     side_of = np.zeros(len(sizes), int)
@@ -74,37 +98,45 @@ def split_catalog(
     return Split({id: SIDES[side_of[c]] for id, c in zip(catalog.ids, cluster)})
 
 
-def check_split(catalog: Catalog, split: Split, *, hand_pairs: Pairs | None) -> None:
-    """Refuses a split that leaks: names how many products hang across its sides.
+def check_split(
+    catalog: Catalog,
+    split: Split,
+    *,
+    hand_pairs: Pairs | None,
+    near: PictureGroups | None = None,
+    allow_leaks: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Refuses a split that leaks, or warns in the log where `allow_leaks`.
 
     Raises:
-        SimprodError: a product is missing from the split, or a component is cut.
+        SimprodError: a product is missing from the split, or the split leaks.
     """
-    missing = [id for id in catalog.ids if id not in split.sides]
-    if missing:
+    report = leakage_report(
+        catalog, split, hand_pairs=hand_pairs, near=near, progress=progress
+    )
+    if not report.leaks:
+        return
+    if not allow_leaks:
         raise SimprodError(
-            f"the split does not know {len(missing)} products of the catalogue, "
-            f"{missing[0]!r} among them; make a new one."
+            f"the split leaks: {report.summary}; make a new split, or give "
+            "--allow-leaks."
         )
-    component = _components(catalog, hand_pairs)
-    sides: dict[int, set[str]] = {}
-    for id, one in zip(catalog.ids, component):
-        sides.setdefault(int(one), set()).add(split.sides[id])
-    cut = np.isin(component, [one for one, on in sides.items() if len(on) > 1])
-    if cut.any():
-        raise SimprodError(
-            f"the split leaks: {int(cut.sum())} products share a group, a picture, a "
-            "title or a label 'similar' with a product on another side, "
-            f"{catalog.ids[cut][0]!r} among them; make a new split."
-        )
+    log.warning("the split leaks: %s; figures on it flatter.", report.summary)
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:
     """Reads `id, side` from CSV, JSONL or Parquet."""
     read = read_table(path)
     read.require(["id", "side"])
-    sides = dict(zip(read.strings("id"), read.strings("side")))
-    for row, side in zip(read.rows, read.strings("side")):
+    sides: dict[str, str] = {}
+    for row, id, side in zip(read.rows, read.strings("id"), read.strings("side")):
+        if sides.setdefault(id, side) != side:
+            raise InputError(
+                f"product {id!r} is on two sides, {sides[id]} and {side}.",
+                path=path,
+                row=row,
+            )
         if side not in SIDES:
             raise InputError(
                 f"side must be one of {', '.join(SIDES)}, got {side!r}.",
@@ -120,13 +152,26 @@ def write_split(split: Split, path: str | os.PathLike[str]) -> None:
     write_table(pa.table(columns), path)
 
 
-def _components(catalog: Catalog, hand_pairs: Pairs | None) -> np.ndarray:
+def _components(
+    catalog: Catalog, hand_pairs: Pairs | None, near: PictureGroups
+) -> np.ndarray:
     """Returns the [P] component number of each product."""
-    edges = list(_edges(catalog, hand_pairs))
-    rows = np.array(edges, np.int64).reshape(-1, 2)
+    edges = [_to_first(key) for key in shared_keys(catalog, near).values()]
+    if hand_pairs is not None:
+        positive = hand_pairs.where(hand_pairs.labels == 1)
+        ends = (positive.anchor_ids, positive.other_ids)
+        edges.append(np.stack([catalog.rows_of(ids) for ids in ends], axis=1))
+    rows = np.concatenate(edges)
     size = len(catalog)
     graph = coo_matrix((np.ones(len(rows)), (rows[:, 0], rows[:, 1])), (size, size))
     return connected_components(graph, directed=False)[1]
+
+
+def _to_first(key: np.ndarray) -> np.ndarray:
+    """Returns [E, 2] int64: each row that has a key, and the key's first row."""
+    rows = np.flatnonzero(key >= 0)
+    _, first, number = np.unique(key[rows], return_index=True, return_inverse=True)
+    return np.stack([rows, rows[first[number]]], axis=1)
 
 
 def _clusters(
@@ -160,24 +205,3 @@ def _clusters(
             members[kept] = both
             cluster[members.pop(taken)] = kept
     return np.unique(cluster, return_inverse=True)[1][component]
-
-
-def _edges(catalog: Catalog, hand_pairs: Pairs | None) -> Iterator[tuple[int, int]]:
-    pictures = text_array([_picture_hash(path) for path in catalog.images])
-    for keys in (catalog.groups, catalog.titles, pictures):
-        first: dict[str, int] = {}
-        for row, key in enumerate(keys):
-            if key:
-                yield first.setdefault(key, row), row
-    if hand_pairs is not None:
-        positive = hand_pairs.where(hand_pairs.labels == 1)
-        yield from zip(
-            catalog.rows_of(positive.anchor_ids), catalog.rows_of(positive.other_ids)
-        )
-
-
-def _picture_hash(path: str) -> str:
-    if not path:
-        return ""
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
@@ -18,15 +19,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+T = TypeVar("T")
+
+
 class QueryError(SimprodError):
     """DuckDB refused the SQL, or the data that it was to read."""
 
 
 class Embedded:
-    """A private DuckDB database in memory, gone when it is closed.
+    """A private DuckDB database in a temporary folder, gone when it is closed.
 
-    Tables that outgrow `memory_limit_mb` are moved to a temporary folder, which is
-    removed on closing. Use it in a `with` statement.
+    What outgrows `memory_limit_mb` lies in that folder alone. Use it in a `with`
+    statement.
     """
 
     def __init__(
@@ -65,15 +69,16 @@ class Embedded:
             config["memory_limit"] = f"{memory_limit_mb}MB"
         if threads is not None:
             config["threads"] = threads
-        self._connection = duckdb.connect(":memory:", config=config)
+        # A database on disk keeps tables compressed; one in memory does not.
+        database = os.path.join(self._folder.name, "tables.duckdb")
+        self._connection = duckdb.connect(database, config=config)
         self.run("SET enable_progress_bar = false")
         # A time without a zone is UTC on every machine.
         self.run("SET TimeZone = 'UTC'")
 
     def run(self, sql: str) -> None:
         """Runs a statement whose rows nobody wants."""
-        with _own_errors():
-            self._connection.execute(sql).fetchall()
+        self._asked(lambda: self._connection.execute(sql).fetchall())
 
     def query(self, sql: str) -> pa.Table:
         """Returns the rows of a query.
@@ -83,8 +88,35 @@ class Embedded:
             SimprodError: memory or disk do not suffice.
         """
         # Relations give Arrow under the same name in DuckDB 1.4 and 2.0.
+        return self._asked(lambda: self._connection.sql(sql).to_arrow_table())
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """Returns what DuckDB answers; Ctrl-C stops it at once.
+
+        It answers in a thread of its own: in the main thread DuckDB takes Ctrl-C for
+        itself, and at times it does nothing about it.
+        """
+        with _own_errors(), ThreadPoolExecutor(1) as thread:
+            answer = thread.submit(ask)
+            try:
+                return answer.result()
+            except KeyboardInterrupt:
+                while not answer.done():
+                    self._connection.interrupt()
+                    wait([answer], timeout=0.05)
+                raise
+
+    def load(self, name: str, table: pa.Table) -> None:
+        """Copies an Arrow table into the table `name`, in place of an older one."""
         with _own_errors():
-            return self._connection.sql(sql).to_arrow_table()
+            self._connection.register("arriving", table)
+            try:
+                self._connection.execute(
+                    f"CREATE OR REPLACE TABLE {sql_name(name)} AS "
+                    "SELECT * FROM arriving"
+                )
+            finally:
+                self._connection.unregister("arriving")
 
     def close(self) -> None:
         """Forgets all tables and removes the temporary folder; twice does no harm."""
@@ -126,8 +158,3 @@ def _own_errors() -> Iterator[None]:
         ) from error
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
-    except RuntimeError as error:
-        # DuckDB takes Ctrl-C for itself, and raises this in its place.
-        if str(error) != "Query interrupted":
-            raise
-        raise KeyboardInterrupt from error

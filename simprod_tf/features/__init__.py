@@ -11,6 +11,9 @@ word_vectors     Word2Vec and fastText by gensim: train, load, prune; with word_
                  fasttext_file and wanted_words
 word_weights     plain, IDF and SIF weights of words; coverage of titles
 product_inputs   all of a product but its picture -> the encoder's inputs
-batches          tf.data: pairs of products
+batches          tf.data: pairs of products; with batch_dataset, as the next two
+unique_batches   different products, with all labelled pairs among them
+group_batches    some products of each of some groups
+epoch_clock      what is random in a pass, by seed and epoch
 augment          random changes to pictures while training
 """

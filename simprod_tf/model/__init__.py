@@ -8,6 +8,9 @@ text_tower           weighted mean of word vectors
 attributes           categories and numbers as vectors
 source               what an encoder joins: each gives features and presence
 encoder              sources -> unit-length embedding
-siamese              one encoder called twice -> L2 distance
-losses               the contrastive loss of TensorFlow Addons
+siamese              one encoder -> L2 distance, of twin pairs or of all in a batch
+losses               on distances: contrastive, double margin, N-pairs
+triplet              triplet losses, mined in the batch
+arcface              training by classes
+regularisation       dropout whose draws a restarted training repeats
 """

@@ -18,6 +18,7 @@ from simprod_tf.model.picture_layers import (
     standardize_layer,
 )
 from simprod_tf.model.preprocessing import Preprocessing, ResponseNorm
+from simprod_tf.model.regularisation import EpochDropout
 from simprod_tf.model.weights import Weights, set_layer_weights
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,9 @@ def build_alexnet(
         norm if sizes.response_norm else None,
     )
     x = tf.keras.layers.Flatten(name="pool5")(x)
-    for name in OUTPUT_LAYERS[1 : OUTPUT_LAYERS.index(output_layer) + 1]:
-        x = tf.keras.layers.Dropout(dropout, name=f"drop_{name}")(x)
+    dense = OUTPUT_LAYERS[1 : OUTPUT_LAYERS.index(output_layer) + 1]
+    for seed, name in enumerate(dense):
+        x = EpochDropout(dropout, seed, name=f"drop_{name}")(x)
         x = tf.keras.layers.Dense(
             sizes.fc_units, "relu", kernel_initializer="he_normal", name=name
         )(x)

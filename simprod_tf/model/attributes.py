@@ -1,4 +1,8 @@
-"""Attributes of a product -> vectors: categories (brand) and numbers (price)."""
+"""Attributes of a product -> vectors: categories (brand) and numbers (price).
+
+They compute in float32 under any Keras policy: half precision has two to three digits,
+and a price has more.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,8 @@ class CategoryVector(tf.keras.layers.Layer):
     random, so that two values are about as far apart as any two others.
     """
 
-    def __init__(self, num_values: int, dim: int, **kw: object):
-        super().__init__(**kw)
+    def __init__(self, num_values: int, dim: int, dtype: str = "float32", **kw: object):
+        super().__init__(dtype=dtype, **kw)
         self.num_values, self.dim = num_values, dim
 
     def build(self, input_shape: tf.TensorShape) -> None:
@@ -56,8 +60,8 @@ class NumberVector(tf.keras.layers.Layer):
     numbers that few others lie between have nearly the same vector, whatever the scale.
     """
 
-    def __init__(self, points: Sequence[float], **kw: object):
-        super().__init__(**kw)
+    def __init__(self, points: Sequence[float], dtype: str = "float32", **kw: object):
+        super().__init__(dtype=dtype, **kw)
         self.points = tuple(float(point) for point in points)
         if not self.points or list(self.points) != sorted(set(self.points)):
             raise ValueError(f"points must rise, at least one, got {self.points}.")

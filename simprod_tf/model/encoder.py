@@ -15,10 +15,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from simprod_tf.model.regularisation import EpochDropout, ModalityDropout
 from simprod_tf.model.source import Source
 
 # Squared length under which a vector counts as zero.
 TINY = 1e-12
+FUSIONS = ("normalise", "concatenate")
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,18 @@ class EncoderSettings:
         dropout: Share of the fused features left out in a training step.
         modality_dropout: Share of the products that, in a training step, lose one of
             the modalities that they have: so that one alone is enough later.
+        batch_norm: Whether the projection is normalised over the batch (Ioffe and
+            Szegedy 2015) before it is brought to unit length.
+        fusion: "normalise" brings each source to unit length, then joins them;
+            "concatenate" joins them as they are, then brings the whole to unit length.
     """
 
     embedding_dim: int = 128
     hidden_units: int = 0
     dropout: float = 0.1
     modality_dropout: float = 0.0
+    batch_norm: bool = False
+    fusion: str = "normalise"
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -51,6 +59,10 @@ class EncoderSettings:
                 raise ValueError(
                     f"{name} must be in [0, 1), got {getattr(self, name)}."
                 )
+        if self.fusion not in FUSIONS:
+            raise ValueError(
+                f"fusion must be one of {', '.join(FUSIONS)}, got {self.fusion!r}."
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as plain values."""
@@ -81,31 +93,6 @@ class MissingVector(tf.keras.layers.Layer):
         """Returns [B, D] of features [B, D] and presence [B, 1], 0 or 1."""
         features, present = inputs
         return features * present + self.vector * (1.0 - present)
-
-
-@tf.keras.saving.register_keras_serializable(package="simprod")
-class ModalityDropout(tf.keras.layers.Layer):
-    """While training, takes one modality away from some products that have several."""
-
-    def __init__(self, rate: float, **kw: object):
-        super().__init__(**kw)
-        self.rate = rate
-
-    def call(self, flags: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Returns presence flags [B, M], each 0 or 1, at most one 1 a row now 0."""
-        if not training or not self.rate:
-            return tf.identity(flags)
-        # The present modality with the highest draw is the one to go.
-        draws = tf.random.uniform(tf.shape(flags)) * flags
-        highest = tf.one_hot(tf.argmax(draws, axis=1), tf.shape(flags)[1])
-        several = tf.reduce_sum(flags, axis=1, keepdims=True) > 1
-        chosen = tf.random.uniform(tf.shape(flags[:, :1])) < self.rate
-        goes = tf.cast(tf.logical_and(several, chosen), flags.dtype)
-        return flags * (1.0 - highest * goes)
-
-    def get_config(self) -> dict:
-        """Returns what rebuilds the layer."""
-        return {**super().get_config(), "rate": self.rate}
 
 
 @tf.keras.saving.register_keras_serializable(package="simprod")
@@ -182,23 +169,44 @@ def _projection(sources: list[_Built], settings: EncoderSettings) -> tf.Tensor:
     layers = tf.keras.layers
     flags = _flags(sources, settings.modality_dropout)
     parts = [
-        MissingVector(name=f"missing_{one.name}")(
-            [UnitLength(name=f"unit_{one.name}")(one.features), flags[one.modality]]
-        )
-        for one in sources
+        MissingVector(name=f"missing_{one.name}")([features, flags[one.modality]])
+        for one, features in zip(sources, _to_join(sources, settings.fusion))
     ]
+    if settings.fusion == "concatenate":
+        parts = [_unit("unit_sources")(_side_by_side(parts, "sources"))]
     x = layers.Concatenate(name="fused")([*parts, *flags.values()])
     if settings.hidden_units:
         x = layers.Dense(settings.hidden_units, "relu", name="hidden")(x)
-    x = layers.Dropout(settings.dropout, name="drop_fused")(x)
+    x = EpochDropout(settings.dropout, name="drop_fused")(x)
     # Orthogonal: distances at first are nearly those of the features themselves.
     x = layers.Dense(
         settings.embedding_dim, kernel_initializer="orthogonal", name="projection"
     )(x)
-    x = UnitLength(name="unit_embedding")(x)
+    if settings.batch_norm:
+        norm = layers.BatchNormalization(
+            momentum=0.9, name="norm_projection", dtype="float32"
+        )
+        x = norm(x)
+    x = _unit("unit_embedding")(x)
     present = list(flags.values())
     any_of = layers.Maximum(name="has_any")(present) if present[1:] else present[0]
-    return layers.Multiply(name="embedding")([x, any_of])
+    return layers.Multiply(name="embedding", dtype="float32")([x, any_of])
+
+
+def _unit(name: str) -> UnitLength:
+    """Returns a layer that squares and adds up in float32 under any Keras policy."""
+    return UnitLength(name=name, dtype="float32")
+
+
+def _to_join(sources: list[_Built], fusion: str) -> list[tf.Tensor]:
+    """Returns the features [B, F] of each source as they enter the fused vector."""
+    if fusion == "concatenate":
+        return [one.features for one in sources]
+    return [_unit(f"unit_{one.name}")(one.features) for one in sources]
+
+
+def _side_by_side(parts: list[tf.Tensor], name: str) -> tf.Tensor:
+    return tf.keras.layers.Concatenate(name=name)(parts) if parts[1:] else parts[0]
 
 
 def _flags(sources: list[_Built], dropout: float) -> dict[str, tf.Tensor]:
@@ -207,7 +215,7 @@ def _flags(sources: list[_Built], dropout: float) -> dict[str, tf.Tensor]:
     if len(flags) == 1 or not dropout:
         return flags
     stacked = tf.keras.layers.Concatenate(name="presence")(list(flags.values()))
-    kept = ModalityDropout(dropout, name="drop_modality")(stacked)
+    kept = ModalityDropout(dropout, seed=1, name="drop_modality")(stacked)
     return {
         modality: Column(position, name=f"{modality}_present")(kept)
         for position, modality in enumerate(flags)
@@ -215,13 +223,9 @@ def _flags(sources: list[_Built], dropout: float) -> dict[str, tf.Tensor]:
 
 
 def _raw(sources: list[_Built], settings: EncoderSettings) -> tf.Tensor:
-    """The features as they are, `settings` unused: what training has to beat."""
-    layers = tf.keras.layers
+    """The joined features themselves, nothing trained: what training has to beat."""
     parts = [
-        layers.Multiply(name=f"present_{one.name}")(
-            [UnitLength(name=f"unit_{one.name}")(one.features), one.present]
-        )
-        for one in sources
+        tf.keras.layers.Multiply(name=f"present_{one.name}")([features, one.present])
+        for one, features in zip(sources, _to_join(sources, settings.fusion))
     ]
-    x = layers.Concatenate(name="fused")(parts) if len(parts) > 1 else parts[0]
-    return UnitLength(name="embedding")(x)
+    return _unit("embedding")(_side_by_side(parts, "fused"))

@@ -17,6 +17,7 @@ from simprod_tf.model.architecture import (
 )
 from simprod_tf.model.picture_layers import standardize_layer
 from simprod_tf.model.preprocessing import Preprocessing
+from simprod_tf.model.regularisation import EpochDropout
 from simprod_tf.model.weights import Weights, set_layer_weights
 
 OUTPUT_LAYERS = ("fire9", "classes")
@@ -50,7 +51,7 @@ def build_squeezenet(
         x = _fire(x, filters, fire)
         if fire in POOLED_AFTER:
             x = _ceil_pool(x, f"max_{fire}")
-    x = layers.Dropout(dropout, name="drop_fire9")(x)
+    x = EpochDropout(dropout, name="drop_fire9")(x)
     if output_layer == "classes":
         x = _conv(x, SQUEEZENET_CLASSES, 1, "conv10")
     x = layers.GlobalAveragePooling2D(name=f"mean_{output_layer}")(x)

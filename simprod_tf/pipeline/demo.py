@@ -37,7 +37,7 @@ from simprod_tf.pipeline.plan import TrainPlan
 from simprod_tf.pipeline.progress import Progress, about, silent
 from simprod_tf.pipeline.train import train_run
 from simprod_tf.trained import TrainedEncoder
-from simprod_tf.training import TrainingSettings
+from simprod_tf.training.settings import TrainingSettings
 
 # What the distance threshold holds on the validation pairs: half of those that are not
 # similar differ in size, colour or pack count alone.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from simprod_tf.features.augment import AugmentSettings
 from simprod_tf.features.text import DROP, HASH, NGRAMS
 from simprod_tf.features.word_vectors import KINDS
 from simprod_tf.features.word_weights import WEIGHTINGS
 from simprod_tf.model.encoder import EncoderSettings
-from simprod_tf.training import TrainingSettings
+from simprod_tf.training.settings import TrainingSettings
 
-SOURCES = ("hand", "mined", "both")
+SOURCES = ("hand", "mined", "both", "groups")
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class ImageSettings:
         towers: Each sees every picture; their features are joined.
         frozen: Leave them as they are; features are computed once, into the store.
         dtype: Of features in the store: float16 or float32.
+        augment: How pictures are changed while a tower is trained.
     """
 
     towers: tuple[TowerSettings, ...] = (TowerSettings(),)
     frozen: bool = False
     dtype: str = "float16"
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
 
     def __post_init__(self) -> None:
         """Checks `dtype`."""
@@ -70,7 +73,7 @@ class WordSettings:
     epochs: int = 40
     min_count: int = 1
     extra_words: int = 0
-    weighting: str = "plain"
+    weighting: str = "idf"
     unknown: str = DROP
     buckets: int = 0
     train_words: bool = True
@@ -111,7 +114,8 @@ class TrainPlan:
 
     Attributes:
         image, words, attributes, encoder, training: See each.
-        train_on: Which pairs are trained on: "hand", "mined" or "both". Hand-labelled
+        train_on: "hand", "mined" or "both" kinds of labelled pairs, or "groups": pairs
+            and classes of the catalogue's own groups of the same product. Hand-labelled
             pairs decide the split, the best epoch and the threshold in any case.
         raw: No training at all: the normalised features, concatenated.
         validation, test: Shares of the products, where no split is given.

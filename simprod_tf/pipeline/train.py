@@ -1,8 +1,10 @@
-"""Catalogue and labelled pairs -> a trained encoder in a folder."""
+"""Catalogue and labels -> a trained encoder in a folder."""
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,25 +16,29 @@ import tensorflow as tf
 
 from simprod_tf.atomic import whole_folder
 from simprod_tf.data.catalog import Catalog
-from simprod_tf.data.pairs import Pairs, join_pairs
+from simprod_tf.data.pairs import Pairs
+from simprod_tf.data.picture_hash import PictureGroups, near_duplicates
 from simprod_tf.data.split import Split, check_split, split_catalog, write_split
 from simprod_tf.data.tables import write_table
 from simprod_tf.data.vectors import VectorTable
-from simprod_tf.errors import SimprodError, ThresholdError
-from simprod_tf.features.inputs import decode_catalog
+from simprod_tf.errors import ThresholdError
 from simprod_tf.features.product_inputs import known_products
 from simprod_tf.features.word_weights import Coverage
+from simprod_tf.manifest import fingerprint
 from simprod_tf.matching.threshold import choose_threshold
-from simprod_tf.model.encoder import EncoderSettings, build_head
+from simprod_tf.pipeline.labels import SideLabels, side_labels
 from simprod_tf.pipeline.plan import TrainPlan
+from simprod_tf.pipeline.prepare import Prepared, prepare_encoder
 from simprod_tf.pipeline.progress import Progress, about, silent
-from simprod_tf.pipeline.sources import prepare_sources, stored_features
-from simprod_tf.trained import TrainedEncoder, pictures_of
-from simprod_tf.training import EpochReport, fit_encoder
+from simprod_tf.trained import TrainedEncoder
+from simprod_tf.training.embedder import Embedder
+from simprod_tf.training.fit import TrainingSide, ValidationSide, fit_encoder
+from simprod_tf.training.precision import FLOAT32, as_float32, precision
+from simprod_tf.training.projector import Projector
+from simprod_tf.training.settings import EpochReport
+from simprod_tf.training.strategy import strategy_of
 
 log = logging.getLogger(__name__)
-
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -60,78 +66,208 @@ def train_run(
     hand: Pairs | None = None,
     mined: Pairs | None = None,
     split: Split | None = None,
+    allow_leaks: bool = False,
     tables: Sequence[VectorTable] = (),
     store: str | Path | None = None,
+    tensorboard: str | Path | None = None,
     plan: TrainPlan | None = None,
     progress: Progress = silent,
 ) -> TrainResult:
     """Trains an encoder and writes it to the folder `out`, whole or not at all.
 
     Beside the encoder (see `TrainedEncoder`) stand `split.parquet` and `history.csv`.
+    What an interrupted training needs to go on lies in `out` + ".unfinished", and is
+    removed at the end.
 
     Args:
         catalog: The products.
         out: The folder to write; an earlier one is replaced.
-        hand, mined: Labelled pairs with ids of the catalogue; one of them is needed.
+        hand, mined: Labelled pairs with ids of the catalogue; needed but where the plan
+            trains on groups.
         split: Where each product belongs, or None to split by connected component.
+        allow_leaks: Use a `split` that leaks.
         tables: Precomputed vectors, as further sources of features.
         store: Folder of the features of frozen image towers, shared by trainings;
             None for `features` beside `out`.
+        tensorboard: Folder for TensorBoard, or None.
         plan: Settings.
         progress: Told how far the work is.
 
     Raises:
-        SimprodError: no pair is left to train on, or the split leaks.
+        SimprodError: no label is left to train on, or the split leaks.
     """
     plan = plan or TrainPlan()
-    tf.keras.utils.set_random_seed(plan.training.seed)
-    split = _split(catalog, split, hand, plan)
-    train, validation = _sides(split, hand, mined, plan)
-    sources = prepare_sources(catalog, plan, tables, progress=progress)
-    encoder_settings = EncoderSettings(embedding_dim=0) if plan.raw else plan.encoder
-    if not sources.sources:
-        raise SimprodError("the catalogue has no picture, no word and no attribute.")
-    head = build_head(sources.sources, encoder_settings)
-    trained = TrainedEncoder(head, sources.towers, sources.inputs)
-    run = _Run(
-        catalog if not plan.raw else _products_of(catalog, validation),
-        trained,
-        plan,
-        {table.name: table for table in tables},
-        Path(store) if store is not None else Path(out).parent / "features",
-        progress,
-    )
-    arrays = run.arrays()
-    history: list[EpochReport] = []
-    if not plan.raw:
-        history = run.fit(arrays, train, validation)
+    near = near_duplicates(catalog, progress=about(progress, "Comparing pictures"))
+    split = _split(catalog, split, hand, near, allow_leaks, plan)
+    labels = side_labels(catalog, split, hand, mined, plan)
+    hardware = plan.training.hardware
+    strategy = strategy_of(hardware.strategy)
+    with precision(hardware.precision), strategy.scope():
+        prepared = prepare_encoder(
+            catalog,
+            plan,
+            tables=tables,
+            store=Path(out).parent / "features" if store is None else store,
+            progress=progress,
+        )
+        # A split may know products that this catalogue has not.
+        ids = catalog.ids[np.isin(catalog.ids, split.ids("train"))]
+        run = _Run(catalog, prepared, labels, ids, near, plan, progress)
+        arrays = run.arrays()
+        history = run.fit(arrays, Path(out), tensorboard)
+        trained = _in_float32(prepared.trained)
+    # The threshold is of distances as the saved encoder computes them.
+    run = replace(run, prepared=replace(prepared, trained=trained))
     details = {
         "settings": asdict(plan),
         "products": split.counts(),
-        "pairs": {"train": _pair_counts(train), "validation": _pair_counts(validation)},
-        "words": None if sources.coverage is None else sources.coverage.to_json(),
-        "decision": _decision(run.distances(arrays, validation), validation, plan),
+        "pairs": {
+            "train": _pair_counts(labels.train),
+            "validation": _pair_counts(labels.validation),
+        },
+        "words": None if prepared.coverage is None else prepared.coverage.to_json(),
+        "decision": run.decision(arrays),
     }
     trained = replace(trained, details=details)
-    with whole_folder(out) as folder:
-        write_split(split, folder / "split.parquet")
-        _write_history(history, folder / "history.csv")
-        trained.save(folder)
-    unknown = run.catalog.ids[~known_products(arrays)]
+    # Of several workers one writes.
+    if strategy.extended.should_checkpoint:
+        with whole_folder(out) as folder:
+            write_split(split, folder / "split.parquet")
+            _write_history(history, folder / "history.csv")
+            trained.save(folder)
+    # With what trainings of other settings left behind.
+    shutil.rmtree(_unfinished(Path(out)), ignore_errors=True)
+    unknown = run.products.ids[~known_products(arrays)]
     return TrainResult(
-        Path(out), trained.fingerprint, details, sources.coverage, tuple(unknown)
+        Path(out), trained.fingerprint, details, prepared.coverage, tuple(unknown)
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One training: what it is made of, and its stages."""
+
+    catalog: Catalog
+    prepared: Prepared
+    labels: SideLabels
+    train_ids: np.ndarray
+    near: PictureGroups
+    plan: TrainPlan
+    progress: Progress
+
+    @property
+    def products(self) -> Catalog:
+        """Those that inputs are needed of: without training only the judging ones."""
+        if not self.plan.raw:
+            return self.catalog
+        pairs = self.labels.validation
+        ids = [] if pairs is None else sorted({*pairs.anchor_ids, *pairs.other_ids})
+        return self.catalog.take(self.catalog.rows_of(ids))
+
+    def arrays(self) -> dict[str, Any]:
+        """Returns the model's inputs."""
+        return self.prepared.arrays(self.products, progress=self.progress)
+
+    def fit(
+        self, arrays: Mapping[str, Any], out: Path, tensorboard: str | Path | None
+    ) -> list[EpochReport]:
+        """Fits the model in place."""
+        if self.plan.raw:
+            return []
+        what = f"Training on {self.plan.train_on}"
+        model, training = self.prepared.model, self.plan.training
+        history = fit_encoder(
+            model,
+            arrays,
+            self.catalog,
+            TrainingSide(
+                self.labels.train,
+                self.train_ids,
+                self.labels.classes,
+                self.near.component,
+            ),
+            validation=ValidationSide(
+                self.labels.watched,
+                self.labels.groups,
+                np.flatnonzero(self.labels.groups != ""),
+            ),
+            settings=training,
+            towers=() if self.plan.image.frozen else self.prepared.tower_names,
+            augment=self.plan.image.augment,
+            backup=self._backup(out),
+            callbacks=self._shown(model, arrays, tensorboard),
+            on_epoch=lambda one: self.progress(what, one.epoch, one.epochs),
+        )
+        self.progress(what, training.epochs, training.epochs)
+        return history
+
+    def decision(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the threshold for the stated precision, or why there is none."""
+        pairs = self.labels.validation
+        if pairs is None:
+            return {"refused": "there were no validation pairs."}
+        try:
+            return choose_threshold(
+                self._distances(arrays, pairs),
+                pairs.labels,
+                precision=self.plan.precision,
+            ).to_json()
+        except ThresholdError as error:
+            log.info("%s", error)
+            return {"refused": str(error)}
+
+    def _distances(self, arrays: Mapping[str, Any], pairs: Pairs) -> np.ndarray:
+        """Returns the [N] distances of pairs."""
+        both = [
+            self.products.rows_of(ids) for ids in (pairs.anchor_ids, pairs.other_ids)
+        ]
+        rows, places = np.unique(np.concatenate(both), return_inverse=True)
+        found = Embedder(self.prepared.model, arrays).embed(rows)
+        anchors, others = np.split(found[places], 2)
+        return np.linalg.norm(anchors - others, axis=1)
+
+    def _backup(self, out: Path) -> Path:
+        """Returns where this training goes on from; another one has another place."""
+        parts = [("plan", json.dumps(asdict(self.plan), sort_keys=True).encode())]
+        parts.append(("products", "\n".join(self.catalog.ids).encode()))
+        for name in ("anchor_ids", "other_ids", "labels", "weights"):
+            column = getattr(self.labels.train, name)
+            parts.append((name, "\n".join(map(str, column)).encode()))
+        return _unfinished(out) / fingerprint(parts)
+
+    def _shown(
+        self,
+        model: tf.keras.Model,
+        arrays: Mapping[str, Any],
+        tensorboard: str | Path | None,
+    ) -> list[tf.keras.callbacks.Callback]:
+        if tensorboard is None:
+            return []
+        return [
+            tf.keras.callbacks.TensorBoard(str(tensorboard), profile_batch=0),
+            Projector(Path(tensorboard) / "projector", model, arrays, self.catalog),
+        ]
+
+
+def _unfinished(out: Path) -> Path:
+    return out.with_name(f"{out.name}.unfinished")
+
+
 def _split(
-    catalog: Catalog, split: Split | None, hand: Pairs | None, plan: TrainPlan
+    catalog: Catalog,
+    split: Split | None,
+    hand: Pairs | None,
+    near: PictureGroups,
+    allow_leaks: bool,
+    plan: TrainPlan,
 ) -> Split:
     if split is not None:
-        check_split(catalog, split, hand_pairs=hand)
+        check_split(catalog, split, hand_pairs=hand, near=near, allow_leaks=allow_leaks)
         return split
     return split_catalog(
         catalog,
         hand_pairs=hand,
+        near=near,
         validation=plan.validation,
         test=plan.test,
         # Not the seed of the training: models to be compared share their split.
@@ -139,138 +275,12 @@ def _split(
     )
 
 
-def _sides(
-    split: Split, hand: Pairs | None, mined: Pairs | None, plan: TrainPlan
-) -> tuple[Pairs, Pairs | None]:
-    """Returns the pairs to train on and those to validate on."""
-    if mined is not None:
-        weights = mined.weights * np.float32(plan.training.mined_weight)
-        columns = (mined.anchor_ids, mined.other_ids, mined.labels, weights)
-        mined = Pairs(*columns, mined.sources)
-    chosen = {"hand": hand, "mined": mined, "both": _joined(hand, mined)}[plan.train_on]
-    judge = hand if hand is not None else mined
-    if chosen is None or judge is None:
-        needed = "hand or mined" if plan.train_on == "both" else plan.train_on
-        raise SimprodError(f"there are no {needed} pairs; give a file of them.")
-    train = chosen.within(split.ids("train"))
-    validation = judge.within(split.ids("validation"))
-    if not plan.raw and not 0 < train.num_positives < len(train):
-        raise SimprodError(
-            f"training needs similar and dissimilar pairs; of {len(chosen)} pairs "
-            f"{len(train)} lie on the training side, {train.num_positives} of them "
-            "similar. Give more pairs, or a smaller validation and test share."
-        )
-    return train, validation if len(validation) else None
-
-
-def _joined(hand: Pairs | None, mined: Pairs | None) -> Pairs | None:
-    if hand is None or mined is None:
-        return hand if mined is None else mined
-    return join_pairs(hand, mined)
-
-
-def _products_of(catalog: Catalog, pairs: Pairs | None) -> Catalog:
-    """Returns the products of some pairs."""
-    if pairs is None:
-        return catalog.take(np.zeros(0, np.int64))
-    ids = sorted({*pairs.anchor_ids, *pairs.other_ids})
-    return catalog.take(catalog.rows_of(ids))
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """One encoder on one catalogue: its inputs as arrays, and what works on them."""
-
-    catalog: Catalog
-    trained: TrainedEncoder
-    plan: TrainPlan
-    tables: Mapping[str, VectorTable]
-    store: Path
-    progress: Progress
-
-    def model(self) -> tf.keras.Model:
-        """Returns what is fitted: the head alone where towers are frozen."""
-        frozen = self.plan.image.frozen
-        return self.trained.head if frozen else self.trained.model
-
-    def arrays(self) -> dict[str, Any]:
-        """Returns the model's inputs, a row a product; large ones lie in files."""
-        arrays: dict[str, Any] = self.trained.arrays(list(self.catalog), self.tables)
-        for tower in self.trained.towers:
-            if self.plan.image.frozen:
-                features = stored_features(
-                    tower,
-                    self.catalog,
-                    self.store,
-                    dtype=self.plan.image.dtype,
-                    progress=self.progress,
-                ).features
-                arrays[f"{tower.name}_features"] = features
-                present = np.asarray(features.present, np.float32)
-                arrays["has_image"] = present[:, np.newaxis]
-            else:
-                arrays[f"{tower.name}_pixels"] = decode_catalog(
-                    self.catalog.images,
-                    pictures_of(tower),
-                    progress=about(self.progress, "Decoding pictures"),
-                )
-        return arrays
-
-    def fit(
-        self, arrays: Mapping[str, Any], train: Pairs, validation: Pairs | None
-    ) -> list[EpochReport]:
-        """Fits the model in place."""
-        what = f"Training on {self.plan.train_on} pairs"
-        history = fit_encoder(
-            self.model(),
-            arrays,
-            self.catalog,
-            train,
-            validation=validation,
-            settings=self.plan.training,
-            on_epoch=lambda one: self.progress(what, one.epoch, one.epochs),
-        )
-        epochs = self.plan.training.epochs
-        self.progress(what, epochs, epochs)
-        return history
-
-    def distances(self, arrays: Mapping[str, Any], pairs: Pairs | None) -> np.ndarray:
-        """Returns the [N] distances of pairs."""
-        if pairs is None:
-            return np.zeros(0, np.float32)
-        rows = np.unique(
-            [
-                self.catalog.rows_of(pairs.anchor_ids),
-                self.catalog.rows_of(pairs.other_ids),
-            ]
-        )
-        forward = tf.function(self.model(), reduce_retracing=True)
-        blocks = []
-        for start in range(0, len(rows), _BATCH):
-            some = rows[start : start + _BATCH]
-            inputs = {name: tf.constant(array[some]) for name, array in arrays.items()}
-            blocks.append(forward(inputs).numpy())
-        embeddings = dict(zip(self.catalog.ids[rows], np.concatenate(blocks)))
-        return np.array(
-            [
-                np.linalg.norm(embeddings[a] - embeddings[b])
-                for a, b in zip(pairs.anchor_ids, pairs.other_ids)
-            ]
-        )
-
-
-def _decision(
-    distances: np.ndarray, pairs: Pairs | None, plan: TrainPlan
-) -> dict[str, Any]:
-    """Returns the threshold for the stated precision, or why there is none."""
-    if pairs is None:
-        return {"refused": "there were no validation pairs."}
-    try:
-        decision = choose_threshold(distances, pairs.labels, precision=plan.precision)
-    except ThresholdError as error:
-        log.info("%s", error)
-        return {"refused": str(error)}
-    return decision.to_json()
+def _in_float32(trained: TrainedEncoder) -> TrainedEncoder:
+    """Returns the encoder as it is saved, whatever it was trained in."""
+    if tf.keras.mixed_precision.global_policy().name == FLOAT32:
+        return trained
+    towers = [replace(one, model=as_float32(one.model)) for one in trained.towers]
+    return replace(trained, head=as_float32(trained.head), towers=tuple(towers))
 
 
 def _pair_counts(pairs: Pairs | None) -> dict[str, int]:
@@ -279,10 +289,11 @@ def _pair_counts(pairs: Pairs | None) -> dict[str, int]:
     return {"pairs": len(pairs), "similar": pairs.num_positives}
 
 
-def _write_history(history: list[EpochReport], path: Path) -> None:
-    numbers = ("loss", "validation_loss", "validation_pr_auc")
+def _write_history(history: Sequence[EpochReport], path: Path) -> None:
+    """Writes a row an epoch, a column a measure."""
+    names = sorted({name for one in history for name in one.logs})
+    rows = [{"epoch": one.epoch, **one.logs} for one in history]
     schema = pa.schema(
-        [("epoch", pa.int64()), *((name, pa.float64()) for name in numbers)]
+        [("epoch", pa.int64()), *((name, pa.float64()) for name in names)]
     )
-    rows = [{name: getattr(one, name) for name in schema.names} for one in history]
     write_table(pa.Table.from_pylist(rows, schema=schema), path)

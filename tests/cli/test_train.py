@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
+import socket
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from simprod_tf.cli.train import _plan, train
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +116,170 @@ def test_sources_of_every_kind_train_export_and_search(simprod, rows_of, work):
     )
     assert done.returncode == 1
     assert "give their file, such as --features clip.npy" in done.stderr
+
+
+def plan_of(**options):
+    """The plan of these options, the others as they are by default."""
+    parameters = inspect.signature(train).parameters
+    given = {name: one.default for name, one in parameters.items()}
+    given.update({"train_on": "both", **options})
+    return asdict(_plan(given))
+
+
+OPTIONS = {
+    "train_on": ("groups", "train_on"),
+    "mined_weight": (0.5, "training.mined_weight"),
+    "validation": (0.2, "validation"),
+    "test": (0.1, "test"),
+    "precision": (0.8, "precision"),
+    "freeze_image_tower": (True, "image.frozen"),
+    "train_layers": ("small/conv", "training.fine_tuning.layers"),
+    "head_epochs": (3, "training.fine_tuning.head_epochs"),
+    "tower_rate": (0.1, "training.fine_tuning.tower_rate"),
+    "min_crop": (0.6, "image.augment.min_crop"),
+    "colour": (0.3, "image.augment.colour"),
+    "erasing": (0.4, "image.augment.erasing"),
+    "feature_type": ("float32", "image.dtype"),
+    "word_vectors": (Path("v.txt"), "words.path"),
+    "word_training": ("fasttext", "words.kind"),
+    "word_weights": ("sif", "words.weighting"),
+    "min_count": (2, "words.min_count"),
+    "extra_words": (7, "words.extra_words"),
+    "word_rate": (0.2, "training.fine_tuning.word_rate"),
+    "raw": (True, "raw"),
+    "embedding_dim": (64, "encoder.embedding_dim"),
+    "hidden_units": (32, "encoder.hidden_units"),
+    "dropout": (0.3, "encoder.dropout"),
+    "modality_dropout": (0.2, "encoder.modality_dropout"),
+    "batch_norm": (True, "encoder.batch_norm"),
+    "loss": ("double_margin", "training.loss.name"),
+    "margin": (0.7, "training.loss.margin"),
+    "similar_margin": (0.2, "training.loss.similar_margin"),
+    "temperature": (0.05, "training.loss.temperature"),
+    "scale": (16.0, "training.loss.scale"),
+    "ramp_epochs": (2, "training.loss.ramp_epochs"),
+    "batches": ("groups", "training.batch.form"),
+    "batch_size": (64, "training.batch.size"),
+    "per_group": (3, "training.batch.per_group"),
+    "hard_negatives": (2, "training.negatives.hard"),
+    "refresh_epochs": (4, "training.negatives.refresh_epochs"),
+    "random_negatives": (1.5, "training.negatives.random"),
+    "negatives_column": ("category", "training.negatives.column"),
+    "negative_weight": (0.3, "training.negatives.weight"),
+    "epochs": (9, "training.epochs"),
+    "monitor": ("map_at_r", "training.monitor"),
+    "patience": (2, "training.patience"),
+    "learning_rate": (0.01, "training.optimizer.learning_rate"),
+    "weight_decay": (0.05, "training.optimizer.weight_decay"),
+    "schedule": ("cosine", "training.optimizer.schedule"),
+    "warmup_epochs": (1.5, "training.optimizer.warmup_epochs"),
+    "clip_norm": (2.0, "training.optimizer.clip_norm"),
+    "strategy": ("mirrored", "training.hardware.strategy"),
+    "numbers": ("mixed_bfloat16", "training.hardware.precision"),
+    "xla": (True, "training.hardware.xla"),
+    "seed": (4, "training.seed"),
+}
+
+
+def flat(tree, path=""):
+    """The leaves of nested settings, by their path."""
+    if not isinstance(tree, dict):
+        return {path: tree}
+    found = {}
+    for name, one in tree.items():
+        found.update(flat(one, f"{path}.{name}" if path else name))
+    return found
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_reaches_its_setting_and_no_other(option):
+    value, path = OPTIONS[option]
+    before, after = flat(plan_of()), flat(plan_of(**{option: value}))
+    changed = {name: after[name] for name in after if after[name] != before[name]}
+    assert changed == {path: str(value) if option == "word_vectors" else value}
+
+
+def test_options_that_mean_more_than_one_setting():
+    assert plan_of(loss="arcface")["encoder"]["batch_norm"]
+    assert plan_of(freeze_words=True)["words"]["train_words"] is False
+    assert plan_of(unknown_words="hash")["words"]["buckets"] == 4096
+    assert plan_of(category=["brand"], number=["price"])["attributes"] == {
+        "categories": ("brand",),
+        "numbers": ("price",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--loss", "hinge"), "loss must be one of contrastive"),
+        (("--loss", "arcface", "--batches", "twin"), "batches must be one of groups"),
+        (
+            ("--loss", "triplet_hard", "--hard-negatives", 2),
+            "drawn negatives are pairs",
+        ),
+        (("--monitor", "loss"), "monitor must be one of pr_auc"),
+    ],
+)
+def test_options_that_do_not_fit_are_usage_errors(options, message):
+    from typer.testing import CliRunner
+
+    from simprod_tf.cli import app
+
+    done = CliRunner().invoke(
+        app, ["train", "c.csv", "--out", "run", *map(str, options)]
+    )
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.replace("│", " ").split())
+
+
+def test_groups_alone_train_with_arcface(simprod, work):
+    done = simprod(
+        "train", "shop/catalog.csv", "--loss", "arcface", "--epochs", 1, "--scale", 16,
+        "--freeze-image-tower", "--feature-store", "features", "--out", "runs/groups",
+        cwd=work,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((work / "runs" / "groups" / "manifest.json").read_text())
+    settings = manifest["settings"]
+    assert settings["train_on"] == "groups"
+    assert settings["training"]["loss"]["scale"] == 16
+    assert settings["encoder"]["batch_norm"]
+    assert not (work / "runs" / "groups.unfinished").exists()
+
+
+def test_what_only_the_training_finds_is_one_line_too(simprod, work):
+    for options, message in (
+        (("--strategy", "multi-worker"), "TF_CONFIG, which is not set"),
+        (
+            ("--negatives-column", "nope", "--random-negatives", 1),
+            "no column 'nope'; the columns are",
+        ),
+    ):
+        done = simprod(
+            "train", "shop/catalog.csv", "--hand-pairs", "shop/hand_pairs.csv",
+            "--freeze-image-tower", "--out", "none", *options, cwd=work,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        (line,) = (one for one in done.stderr.splitlines() if "simprod: " in one)
+        assert message in line
+        assert not (work / "none").exists()
+
+
+@pytest.mark.slow
+def test_a_cluster_of_one_machine_trains(simprod, work, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    cluster = {"worker": [f"localhost:{port}"]}
+    task = {"type": "worker", "index": 0}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    # Pictures that are checked, and decoded, by TensorFlow before the training.
+    done = simprod(
+        "train", "shop/catalog.csv", "--hand-pairs", "shop/hand_pairs.csv", "--epochs",
+        1, "--train-image-tower", "--strategy", "multi-worker", "--out", "runs/cluster",
+        cwd=work,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (work / "runs" / "cluster" / "manifest.json").exists()

@@ -48,6 +48,7 @@ THREE = [
 ]
 THREE_READ = [
     ("s1", "a", "view", MIDNIGHT_S * 10**6),
+    ("s1", "b", "cart", (MIDNIGHT_S + 1) * 10**6),
     ("s2", "a", "purchase", (MIDNIGHT_S + 2) * 10**6),
 ]
 
@@ -71,7 +72,10 @@ def test_every_format_gives_the_same_events(
         "rows": 3,
         "views": 1,
         "purchases": 1,
-        "ignored_events": 1,
+        "carts": 1,
+        "returns": 0,
+        "ignored_events": 0,
+        "outside_period": 0,
         "repeated_event_ids": 0,
     }
 
@@ -343,6 +347,92 @@ def test_a_truncated_parquet_is_refused(engine: Embedded, tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match="log.parquet: "):
         read_events(path, engine=engine)
+
+
+def test_returns_and_ignored_events_are_counted_and_left_out(
+    engine: Embedded, tmp_path: Path
+) -> None:
+    names = ("view", "Refund", "returned", "cart", "scroll")
+    path = csv_log(tmp_path, *(f"s,a,{name},{n}" for n, name in enumerate(names)))
+    settings = EventSettings(event_names={"scroll": "ignored"})
+    log = read_events(path, engine=engine, settings=settings)
+    assert [event[2] for event in events_of(engine)] == ["view", "cart"]
+    counts = ("rows", "views", "carts", "returns", "ignored_events")
+    assert [log.counts[name] for name in counts] == [5, 1, 1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "ids"),
+    [
+        (None, None, "abcd"),
+        # The first instant belongs to the period, the last one does not.
+        ("1970-01-01T00:00:02Z", None, "bcd"),
+        (None, "1970-01-01T00:00:02Z", "a"),
+        ("1970-01-01 00:00:02", "1970-01-01T00:00:04+00:00", "bc"),
+        ("1970-01-01T01:00:03+01:00", None, "cd"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_only_events_of_the_period_count(
+    engine: Embedded,
+    tmp_path: Path,
+    since: str | None,
+    until: str | None,
+    ids: str,
+    suffix: str,
+) -> None:
+    rows = [("s", id_, "view", second) for second, id_ in enumerate("abcd", start=1)]
+    path = csv_log(tmp_path, *(",".join(map(str, row)) for row in rows))
+    if suffix == "parquet":
+        names = ("session", "id", "event", "time")
+        path = tmp_path / "log.parquet"
+        pq.write_table(pa.table(dict(zip(names, map(list, zip(*rows))))), path)
+    settings = EventSettings(since=since, until=until)
+    log = read_events(path, engine=engine, settings=settings)
+    assert "".join(event[1] for event in events_of(engine)) == ids
+    assert (log.counts["views"], log.counts["outside_period"]) == (
+        len(ids),
+        4 - len(ids),
+    )
+
+
+def test_a_period_without_events_is_refused(engine: Embedded, tmp_path: Path) -> None:
+    path = csv_log(tmp_path, "s,a,view,1", "s,a,view,3")
+    settings = EventSettings(since="1971-01-01", until="1972-01-01")
+    with pytest.raises(
+        InputError,
+        match="no event is left with since 1971-01-01 and until 1972-01-01; the log "
+        r"runs from 1970-01-01T00:00:01\+00:00 to 1970-01-01T00:00:03",
+    ):
+        read_events(path, engine=engine, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"since": "soon"}, "since must be a time like 2024-05-01 or .*, got 'soon'"),
+        ({"until": ""}, "until must be a time like"),
+        (
+            {"since": "2024-01-02", "until": "2024-01-02T00:00:00Z"},
+            "since must be before until, got 2024-01-02 and 2024-01-02T00:00:00Z",
+        ),
+    ],
+)
+def test_a_wrong_period_is_refused(bounds: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EventSettings(**bounds)
+
+
+def test_parquet_with_a_repeated_event_id_counts_it_once(
+    engine: Embedded, tmp_path: Path
+) -> None:
+    # Not a copy of the file otherwise: the row to drop is dropped from one.
+    rows = [{**row, "event_id": 9 - n} for n, row in enumerate(THREE)]
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.Table.from_pylist([*rows, rows[1]]), path)
+    log = read_events(path, engine=engine)
+    assert sorted(events_of(engine)) == sorted(THREE_READ)
+    assert (log.counts["rows"], log.counts["repeated_event_ids"]) == (4, 1)
 
 
 def test_event_names_mean_a_known_kind() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from simprod_tf.data.catalog import Catalog, text_array
 from simprod_tf.data.pairs import canonical_pairs
+from simprod_tf.data.picture_hash import PictureGroups
 from simprod_tf.data.split import (
     Split,
     check_split,
@@ -72,21 +76,59 @@ def test_titles_pictures_and_labels_tie_products_together(tmp_path, make_picture
     assert len(seen) == 2
 
 
-@pytest.mark.parametrize("leak", ["group", "title", "picture", "label"])
-def test_a_leak_of_each_kind_is_refused(tmp_path, make_picture, leak):
-    make_picture(1).save(tmp_path / "a.png")
-    image = str(tmp_path / "a.png")
+LEAKS = {
+    "group": "1 group",
+    "title": "1 title",
+    "picture": "1 identical picture",
+    "near": "1 near-identical picture",
+    "label": "1 pair labelled similar",
+}
+
+
+@pytest.mark.parametrize("leak", list(LEAKS))
+def test_a_leak_of_each_kind_is_refused_by_name(tmp_path, caplog, leak):
+    values = np.random.default_rng(0).integers(0, 255, (24, 24, 3), dtype=np.uint8)
+    photo = Image.fromarray(values).resize((90, 90))
+    photo.save(tmp_path / "a.png")
+    photo.save(tmp_path / "a.jpg", quality=95)
+    image, again = str(tmp_path / "a.png"), str(tmp_path / "a.jpg")
+    other = {"picture": image, "near": again}.get(leak, "")
     catalog = catalog_of(
         ["g", "g", "h"] if leak == "group" else ["g", "h", "i"],
         ["t", "t", "u"] if leak == "title" else ["t", "v", "u"],
-        [image, image, ""] if leak == "picture" else [image, "", ""],
+        [image, other, ""],
     )
     hand = canonical_pairs(["p0"], ["p1"], [1]) if leak == "label" else None
     leaky = Split({"p0": "train", "p1": "test", "p2": "train"})
-    with pytest.raises(SimprodError, match="the split leaks: 2 products"):
+    told = rf"the split leaks: {LEAKS[leak]} across train and test \('p0' with 'p1'\)"
+    with pytest.raises(SimprodError, match=rf"{told}; make a new .* --allow-leaks\.$"):
         check_split(catalog, leaky, hand_pairs=hand)
-    clean = Split({"p0": "train", "p1": "train", "p2": "test"})
-    check_split(catalog, clean, hand_pairs=hand)
+    check_split(catalog, leaky, hand_pairs=hand, allow_leaks=True)
+    assert re.search(told, caplog.text)
+    for seed in range(5):
+        made = split_catalog(catalog, hand_pairs=hand, test=0.4, seed=seed)
+        assert made.sides["p0"] == made.sides["p1"]
+        check_split(catalog, made, hand_pairs=hand)
+
+
+def test_pictures_that_were_compared_are_not_read_again():
+    catalog = catalog_of([""] * 4, images=["a.png", "b.png", "", ""])
+    near = PictureGroups(np.array([0, 0, -1, -1]), np.array([0, 1, -1, -1]))
+    for seed in range(5):
+        sides = split_catalog(catalog, near=near, test=0.5, seed=seed).sides
+        assert sides["p0"] == sides["p1"]
+    leaky = Split({"p0": "train", "p1": "test", "p2": "train", "p3": "train"})
+    with pytest.raises(SimprodError, match="1 near-identical picture"):
+        check_split(catalog, leaky, hand_pairs=None, near=near)
+
+
+def test_pictures_that_cannot_be_read_tie_nothing(tmp_path):
+    catalog = catalog_of([""] * 2, images=[str(tmp_path / "gone.png")] * 2)
+    told = []
+    split_catalog(catalog, progress=lambda *at: told.append(at))
+    assert told == [(1, 1)]
+    apart = Split({"p0": "train", "p1": "test"})
+    check_split(catalog, apart, hand_pairs=None)
 
 
 def test_a_split_that_lacks_a_product_is_refused():
@@ -102,6 +144,13 @@ def test_a_split_comes_back_and_a_wrong_side_is_named(tmp_path):
     (tmp_path / "s.csv").write_text("id,side\na,train\nb,left\n")
     with pytest.raises(InputError, match="row 2: side must be one of train.*'left'"):
         read_split(tmp_path / "s.csv")
+
+
+def test_a_product_on_two_sides_is_refused(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text("id,side\na,train\na,train\nb,test\na,test\n")
+    with pytest.raises(InputError, match="row 4: product 'a' is on two sides, train"):
+        read_split(path)
 
 
 def test_impossible_shares_are_refused():

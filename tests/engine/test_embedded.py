@@ -7,6 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from simprod_tf.engine.embedded import Embedded, QueryError, sql_name, sql_text
@@ -18,6 +19,13 @@ def test_query_returns_an_arrow_table() -> None:
         engine.run("CREATE TABLE numbers AS SELECT range AS n FROM range(4)")
         table = engine.query("SELECT CAST(SUM(n) AS BIGINT) AS total FROM numbers")
     assert table.to_pydict() == {"total": [6]}
+
+
+def test_an_arrow_table_is_loaded_in_place_of_an_older_one() -> None:
+    with Embedded() as engine:
+        for n in (1, 2):
+            engine.load("a b", pa.table({"n": [n]}))
+        assert engine.query('SELECT n FROM "a b"').to_pydict() == {"n": [2]}
 
 
 def test_two_engines_share_no_tables() -> None:

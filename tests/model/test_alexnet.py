@@ -16,6 +16,7 @@ from simprod_tf.model.preprocessing import (
     Preprocessing,
     caffe_preprocessing,
 )
+from simprod_tf.model.regularisation import EpochDropout, reset_generators
 from simprod_tf.model.weights import Weights, import_weights
 
 CONVOLUTIONS = {"conv1", "conv2", "conv3", "conv4", "conv5"}
@@ -176,3 +177,16 @@ def test_the_imagenet_convolutions_load_and_tell_pictures_apart(real_data):
     features = tower(np.concatenate([noise, noise[:, :, ::-1], grey])).numpy()
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     assert unit[0] @ unit[1] > unit[0] @ unit[2]
+
+
+def test_what_dropout_leaves_out_comes_again_with_the_epoch():
+    model = build_alexnet("small", output_layer="fc7", dropout=0.5)
+    drops = [layer for layer in model.layers if isinstance(layer, EpochDropout)]
+    assert [layer.name for layer in drops] == ["drop_fc6", "drop_fc7"]
+    assert not np.array_equal(*(one.generator.state.numpy() for one in drops))
+    found = []
+    for epoch in (1, 2, 1):
+        reset_generators(model, seed=3, epoch=epoch)
+        found.append(model(pictures(), training=True).numpy())
+    assert not np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])

@@ -7,6 +7,17 @@ import pytest
 import tensorflow as tf
 
 from simprod_tf.model.attributes import CategoryVector, HasValue, NumberVector
+from simprod_tf.model.encoder import EncoderSettings, build_head
+from simprod_tf.model.source import CategorySource, NumberSource
+
+
+@pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
+def half_precision(request):
+    """Keras' policy for the test, and the earlier one back after it."""
+    earlier = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(request.param)
+    yield
+    tf.keras.mixed_precision.set_global_policy(earlier)
 
 
 def test_a_number_is_split_between_its_neighbouring_points():
@@ -46,6 +57,43 @@ def test_a_missing_category_trains_no_vector():
         loss = tf.reduce_sum(layer(np.array([[0], [2]], np.int32)))
     slope = tf.convert_to_tensor(tape.gradient(loss, layer.trainable_weights[0]))
     assert slope.numpy().tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+@pytest.mark.usefixtures("half_precision")
+def test_numbers_keep_their_digits_under_half_precision():
+    # bfloat16 goes in steps of 512 here, and float16 ends at 65504.
+    numbers = tf.keras.Input([1])
+    model = tf.keras.Model(numbers, NumberVector([70000, 70001])(numbers))
+    found = model(np.array([[70000.25]], np.float32))
+    assert found.dtype == tf.float32
+    assert found.numpy().tolist() == [[0.75, 0.25]]
+
+
+@pytest.mark.usefixtures("half_precision")
+def test_categories_keep_their_digits_under_half_precision():
+    layer = CategoryVector(1, 2)
+    ids = np.array([[1]], np.int32)
+    layer(ids)
+    row = np.array([[1 + 2**-20, 1 / 3]], np.float32)
+    layer.set_weights([row])
+    assert layer(ids).numpy().tolist() == row.tolist()
+
+
+@pytest.mark.usefixtures("half_precision")
+def test_a_head_of_attributes_is_trained_under_half_precision():
+    sources = [CategorySource("brand", 2, dim=4), NumberSource("price", [1.0, 5.0])]
+    head = build_head(sources, EncoderSettings(embedding_dim=4))
+    inputs = {
+        "brand_id": np.array([[1], [2]], np.int32),
+        "price_number": np.array([[2.0], [4.0]], np.float32),
+        "has_price": np.ones((2, 1), np.float32),
+    }
+    with tf.GradientTape() as tape:
+        embeddings = head(inputs, training=True)
+        loss = tf.reduce_sum(embeddings[0] * embeddings[1])
+    assert np.allclose(np.linalg.norm(embeddings.numpy(), axis=1), 1, atol=1e-2)
+    slopes = tape.gradient(loss, head.trainable_weights)
+    assert np.isfinite(tf.convert_to_tensor(slopes[0]).numpy()).all()
 
 
 def test_layers_come_back_from_their_settings():

@@ -9,12 +9,10 @@ import tensorflow as tf
 from simprod_tf.model.encoder import (
     EncoderSettings,
     MissingVector,
-    ModalityDropout,
     UnitLength,
     build_encoder,
     build_head,
 )
-from simprod_tf.model.siamese import L2Distance, build_siamese
 from simprod_tf.model.source import (
     CategorySource,
     NumberSource,
@@ -132,26 +130,9 @@ def test_sources_need_names_and_there_must_be_some():
         build_head([IMAGE, IMAGE], EncoderSettings())
 
 
-def test_modality_dropout_takes_at_most_one_of_several():
-    layer = ModalityDropout(0.5)
-    tf.random.set_seed(0)
-    flags = np.tile([[1, 1, 1], [0, 1, 1], [0, 1, 0], [0, 0, 0]], (500, 1))
-    flags = flags.astype(np.float32)
-    assert np.array_equal(layer(flags, training=False).numpy(), flags)
-    kept = layer(flags, training=True).numpy()
-    lost = (flags - kept).reshape(500, 4, 3)
-    assert set(np.unique(lost)) == {0, 1}
-    assert lost.sum(axis=2).max() == 1
-    assert (lost[:, 2:] == 0).all()
-    # Half the products with several, each of their modalities as often.
-    assert np.allclose(lost[:, 0].mean(axis=0), 1 / 6, atol=0.05)
-    assert np.allclose(lost[:, 1].mean(axis=0), [0, 1 / 4, 1 / 4], atol=0.06)
-
-
 def test_modality_dropout_is_in_training_alone(encoder):
     inputs = {name: np.repeat(x[:1], 200, axis=0) for name, x in products().items()}
     assert len(np.unique(encoder(inputs).numpy().round(5), axis=0)) == 1
-    tf.random.set_seed(1)
     found = encoder(inputs, training=True).numpy()
     assert np.isfinite(found).all()
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
@@ -191,44 +172,100 @@ def test_settings_out_of_range_are_refused():
             EncoderSettings(**{name: 1})
 
 
+def test_a_fusion_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match="one of normalise, concatenate, got 'sum'"):
+        EncoderSettings(fusion="sum")
+
+
+def test_concatenated_features_keep_their_lengths_beside_each_other():
+    sources = [VectorSource("tower", 2, "image"), TEXT]
+    head = build_head(sources, EncoderSettings(embedding_dim=0, fusion="concatenate"))
+    found = head(
+        {
+            "tower_features": np.array([[3, 4], [9, 9]], np.float32),
+            "has_image": np.array([[1], [0]], np.float32),
+            "word_ids": np.array([[2], [1]], np.int32),
+        }
+    ).numpy()
+    # (3, 4) beside (0, 4, 0): the length is sqrt(41).
+    assert np.allclose(found[0], np.array([3, 4, 0, 4, 0]) / np.sqrt(41))
+    assert np.allclose(found[1], [0, 0, 1, 0, 0])
+
+
+def test_the_projection_sees_concatenated_features_at_unit_length():
+    settings = EncoderSettings(embedding_dim=4, dropout=0.0, fusion="concatenate")
+    head = build_head([VectorSource("tower", 2, "image"), TEXT], settings)
+    fused = tf.keras.Model(head.input, head.get_layer("fused").output)
+    found = fused(
+        {
+            "tower_features": np.array([[3, 4]], np.float32),
+            "has_image": np.ones((1, 1), np.float32),
+            "word_ids": np.array([[2]], np.int32),
+        }
+    ).numpy()
+    assert np.allclose(found[0, :5], np.array([3, 4, 0, 4, 0]) / np.sqrt(41))
+    assert found[0, 5:].tolist() == [1, 1]
+
+
+def test_batch_norm_learns_the_projections_mean_and_serves_by_it(tmp_path):
+    tf.keras.utils.set_random_seed(0)
+    settings = EncoderSettings(embedding_dim=3, dropout=0.0, batch_norm=True)
+    head = build_head([VectorSource("tower", 4, "image")], settings)
+    rng = np.random.default_rng(0)
+    inputs = {
+        "tower_features": (rng.random((50, 4)) + 1).astype(np.float32),
+        "has_image": np.ones((50, 1), np.float32),
+    }
+    before = head(inputs).numpy()
+    for _ in range(200):
+        trained = head(inputs, training=True).numpy()
+    after = head(inputs).numpy()
+    assert np.abs(after - before).max() > 0.1
+    # The moving mean and variance have become the batch's.
+    assert np.allclose(after, trained, atol=1e-3)
+    assert np.allclose(np.linalg.norm(after, axis=1), 1, atol=1e-5)
+    # A product's answer does not hang on the others asked for with it.
+    one = {name: x[:1] for name, x in inputs.items()}
+    assert np.allclose(head(one).numpy(), after[:1], atol=1e-6)
+    nothing = {name: np.zeros_like(x) for name, x in one.items()}
+    assert (head(nothing).numpy() == 0).all()
+    head.save(tmp_path / "head.keras")
+    again = tf.keras.models.load_model(tmp_path / "head.keras")
+    assert (again(inputs).numpy() == after).all()
+
+
+@pytest.fixture
+def bfloat16():
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    yield
+    tf.keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("fusion", ["normalise", "concatenate"])
+def test_mixed_precision_gives_float32_embeddings_of_unit_length(
+    bfloat16, batch_norm, fusion
+):
+    sources = [VectorSource("tower", 48, "image"), VectorSource("clip", 6, "clip")]
+    settings = EncoderSettings(
+        8, hidden_units=16, modality_dropout=0.5, batch_norm=batch_norm, fusion=fusion
+    )
+    head = build_head(sources, settings)
+    assert head.get_layer("projection").compute_dtype == "bfloat16"
+    rng = np.random.default_rng(0)
+    inputs = {
+        "tower_features": rng.normal(size=(30, 48)).astype(np.float32),
+        "clip_features": rng.normal(size=(30, 6)).astype(np.float32),
+        "has_image": np.ones((30, 1), np.float32),
+        "has_clip": np.ones((30, 1), np.float32),
+    }
+    for training in (False, True):
+        found = head(inputs, training=training)
+        assert found.dtype == tf.float32
+        assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
 def test_a_saved_encoder_answers_the_same(encoder, tmp_path):
     encoder.save(tmp_path / "encoder.keras")
     again = tf.keras.models.load_model(tmp_path / "encoder.keras")
     assert (again(products()).numpy() == encoder(products()).numpy()).all()
-
-
-def pair_of(first, second):
-    return {
-        **{f"anchor_{name}": x for name, x in first.items()},
-        **{f"other_{name}": x for name, x in second.items()},
-    }
-
-
-def test_the_siamese_distance_is_that_of_the_embeddings(encoder):
-    siamese = build_siamese(encoder)
-    first, second = products(1), products(2)
-    found = siamese(pair_of(first, second)).numpy()
-    difference = encoder(first).numpy() - encoder(second).numpy()
-    assert found.shape == (4, 1)
-    assert np.allclose(found[:, 0], np.linalg.norm(difference, axis=1), atol=1e-6)
-
-
-def test_both_sides_share_their_weights_and_distance_is_symmetric(encoder):
-    siamese = build_siamese(encoder)
-    assert len(siamese.weights) == len(encoder.weights)
-    first, second = products(1), products(2)
-    there = siamese(pair_of(first, second)).numpy()
-    back = siamese(pair_of(second, first)).numpy()
-    assert np.allclose(there, back)
-    assert (siamese(pair_of(first, first)).numpy() == 0).all()
-
-
-def test_identical_pairs_have_a_finite_gradient():
-    x = tf.Variable([[0.6, 0.8], [1.0, 0.0]])
-    with tf.GradientTape() as tape:
-        distance = L2Distance()([x, tf.constant([[0.6, 0.8], [0.0, 1.0]])])
-        loss = tf.reduce_sum(distance)
-    assert np.allclose(distance.numpy(), [[0], [np.sqrt(2)]])
-    gradient = tape.gradient(loss, x).numpy()
-    assert (gradient[0] == 0).all()
-    assert np.allclose(gradient[1], np.array([1, -1]) / np.sqrt(2))

@@ -13,6 +13,7 @@ from PIL import Image
 from simprod_tf.errors import ModelError
 from simprod_tf.model.architecture import usual_preprocessing, weight_shapes
 from simprod_tf.model.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from simprod_tf.model.regularisation import reset_generators
 from simprod_tf.model.squeezenet import build_squeezenet, squeezenet_from
 from simprod_tf.model.weights import Weights, import_weights
 
@@ -78,6 +79,18 @@ def test_the_features_are_the_mean_over_fire9():
     assert features.shape == (2, 512)
     expected = inside(images).numpy().mean(axis=(1, 2))
     assert np.allclose(features, expected, rtol=1e-4, atol=1e-4 * expected.max())
+
+
+def test_what_dropout_leaves_out_comes_again_with_the_epoch():
+    sizes = replace(usual_preprocessing("squeezenet"), image_size=63)
+    model = build_squeezenet(dropout=0.5, preprocessing=sizes)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 63, 63, 3))
+    found = []
+    for epoch in (1, 2, 1):
+        reset_generators(model, seed=3, epoch=epoch)
+        found.append(model(image, training=True).numpy())
+    assert not np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
 
 
 def test_features_need_no_classes_layer_and_classes_do():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,19 +14,32 @@ from simprod_tf.data.pairs import canonical_pairs
 from simprod_tf.data.split import Split, read_split
 from simprod_tf.data.tables import read_table
 from simprod_tf.errors import SimprodError
+from simprod_tf.matching.threshold import choose_threshold
 from simprod_tf.model.encoder import EncoderSettings
 from simprod_tf.model.image_tower import build_image_tower
 from simprod_tf.pipeline.plan import ImageSettings, TrainPlan, WordSettings
 from simprod_tf.pipeline.train import train_run
 from simprod_tf.trained import TrainedEncoder
-from simprod_tf.training import TrainingSettings
+from simprod_tf.training.settings import (
+    BatchSettings,
+    Hardware,
+    LossSettings,
+    NegativeSettings,
+    TrainingSettings,
+)
 
 QUICK = TrainPlan(
     words=WordSettings(dim=8, epochs=2, min_count=1),
     encoder=EncoderSettings(embedding_dim=8, hidden_units=16),
-    training=TrainingSettings(epochs=2, batch_size=16),
+    training=TrainingSettings(epochs=2, batch=BatchSettings(size=16)),
     precision=0.5,
 )
+# Without pictures: a second rather than several.
+WORDS_ONLY = replace(QUICK, image=ImageSettings(towers=()))
+
+
+def training(**kw):
+    return replace(QUICK.training, **kw)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +77,11 @@ def shop(tmp_path_factory):
     return catalog, canonical_pairs(anchors, others, labels), mined
 
 
+def columns_of(run):
+    with open(run / "history.csv", encoding="utf-8") as file:
+        return next(csv.reader(file))
+
+
 def test_a_run_folder_holds_encoder_split_history_and_decision(shop, tmp_path):
     catalog, hand, mined = shop
     told = []
@@ -80,8 +101,17 @@ def test_a_run_folder_holds_encoder_split_history_and_decision(shop, tmp_path):
     )
     history = read_table(tmp_path / "run" / "history.csv")
     assert history.strings("epoch") == ["1", "2"]
+    assert columns_of(tmp_path / "run") == [
+        "epoch",
+        "loss",
+        "val_loss",
+        "val_map_at_r",
+        "val_pr_auc",
+        "val_recall_at_1",
+    ]
+    assert not (tmp_path / "run.unfinished").exists()
     assert set(result.details["decision"]) & {"max_distance", "refused"}
-    assert ("Training on both pairs", 2, 2) in told
+    assert ("Training on both", 2, 2) in told
     assert ("Decoding pictures", 60, 60) in told
 
 
@@ -129,7 +159,7 @@ def test_all_trainings_share_one_split_and_validate_by_hand(shop, tmp_path):
     catalog, hand, mined = shop
     details = {}
     for train_on in ("hand", "mined", "both"):
-        plan = TrainPlan(train_on=train_on, words=QUICK.words, training=QUICK.training)
+        plan = replace(WORDS_ONLY, train_on=train_on, training=training(epochs=1))
         out = tmp_path / train_on
         details[train_on] = train_run(
             catalog, out, hand=hand, mined=mined, plan=plan
@@ -151,7 +181,200 @@ def test_what_cannot_be_trained_is_refused(shop, tmp_path):
     similar = hand.where(hand.labels == 1)
     with pytest.raises(SimprodError, match="needs similar and dissimilar pairs"):
         train_run(catalog, tmp_path / "a", hand=similar, plan=QUICK)
-    leaky = Split({id: ("train", "test")[i % 2] for i, id in enumerate(catalog.ids)})
+    split = leaky(catalog)
     with pytest.raises(SimprodError, match="the split leaks"):
-        train_run(catalog, tmp_path / "a", hand=hand, split=leaky, plan=QUICK)
+        train_run(catalog, tmp_path / "a", hand=hand, split=split, plan=QUICK)
     assert not (tmp_path / "a").exists()
+
+
+class Interrupts:
+    """Progress that stops the training after some epochs, and tells of them."""
+
+    def __init__(self, after=None):
+        self.after, self.epochs = after, []
+
+    def __call__(self, what, done, total):
+        if what.startswith("Training on"):
+            self.epochs.append(done)
+            if done == self.after:
+                raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_goes_on_where_it_stopped(shop, tmp_path):
+    catalog, hand, _ = shop
+    plan = replace(WORDS_ONLY, train_on="hand", training=training(epochs=3))
+
+    def train(out, progress, plan=plan):
+        return train_run(
+            catalog, tmp_path / out, hand=hand, plan=plan, progress=progress
+        )
+
+    whole = train("whole", Interrupts())
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", Interrupts(after=2))
+    assert (tmp_path / "parts.unfinished").is_dir()
+    assert not (tmp_path / "parts").exists()
+    rest = Interrupts()
+    found = train("parts", rest)
+    assert rest.epochs[0] == 3
+    assert found.fingerprint == whole.fingerprint
+    assert found.details == whole.details
+    for name in ("history.csv", "split.parquet"):
+        one, other = (tmp_path / out / name for out in ("whole", "parts"))
+        assert one.read_bytes() == other.read_bytes()
+    assert not (tmp_path / "parts.unfinished").exists()
+
+
+def test_a_training_of_other_settings_takes_nothing_up(shop, tmp_path):
+    catalog, hand, _ = shop
+    plan = replace(WORDS_ONLY, train_on="hand", training=training(epochs=2))
+    with pytest.raises(KeyboardInterrupt):
+        train_run(
+            catalog, tmp_path / "run", hand=hand, plan=plan, progress=Interrupts(1)
+        )
+    other, told = replace(plan, training=training(epochs=2, seed=9)), Interrupts()
+    train_run(catalog, tmp_path / "run", hand=hand, plan=other, progress=told)
+    assert told.epochs[:2] == [1, 2]
+    assert not (tmp_path / "run.unfinished").exists()
+
+
+def test_groups_train_without_any_pair(shop, tmp_path):
+    catalog, _, _ = shop
+    plan = replace(
+        WORDS_ONLY,
+        train_on="groups",
+        training=training(loss=LossSettings("arcface"), batch=BatchSettings(size=16)),
+    )
+    result = train_run(catalog, tmp_path / "run", plan=plan)
+    assert columns_of(tmp_path / "run") == [
+        "epoch",
+        "loss",
+        "val_map_at_r",
+        "val_pr_auc",
+        "val_recall_at_1",
+    ]
+    assert result.details["pairs"]["validation"]["similar"] > 0
+    assert result.details["settings"]["training"]["loss"]["name"] == "arcface"
+
+
+def test_drawn_negatives_are_used(shop, tmp_path):
+    catalog, hand, _ = shop
+    similar = hand.where(hand.labels == 1)
+    negatives = NegativeSettings(hard=1, random=2, refresh_epochs=1)
+    plan = replace(WORDS_ONLY, train_on="hand", training=training(negatives=negatives))
+    train_run(catalog, tmp_path / "run", hand=similar, plan=plan)
+    assert len(read_table(tmp_path / "run" / "history.csv").rows) == 2
+
+
+def leaky(catalog):
+    return Split({id: ("train", "test")[i % 2] for i, id in enumerate(catalog.ids)})
+
+
+def test_a_split_that_leaks_may_be_allowed_and_is_warned_of(shop, tmp_path, caplog):
+    catalog, hand, _ = shop
+    # Every second product is on a side: pairs within them.
+    more = canonical_pairs(
+        [*catalog.ids, *catalog.ids[::2]],
+        [*np.roll(catalog.ids, 2), *np.roll(catalog.ids, 6)[::2]],
+        [1] * 60 + [0] * 30,
+    )
+    split = leaky(catalog)
+    plan = replace(WORDS_ONLY, train_on="hand", training=training(epochs=1))
+    result = train_run(
+        catalog, tmp_path / "run", hand=more, split=split, allow_leaks=True, plan=plan
+    )
+    assert "the split leaks" in caplog.text
+    assert result.details["products"] == {"train": 30, "validation": 0, "test": 30}
+    assert read_split(tmp_path / "run" / "split.parquet") == split
+
+
+def test_a_split_of_more_products_serves(shop, tmp_path):
+    catalog, hand, _ = shop
+    train_run(
+        catalog, tmp_path / "whole", hand=hand, plan=replace(WORDS_ONLY, raw=True)
+    )
+    split = read_split(tmp_path / "whole" / "split.parquet")
+    some = catalog.take(np.arange(45))
+    plan = replace(
+        WORDS_ONLY, train_on="hand", training=training(negatives=NegativeSettings(1))
+    )
+    fewer = hand.within(some.ids)
+    result = train_run(some, tmp_path / "some", hand=fewer, split=split, plan=plan)
+    assert result.details["pairs"]["train"]["pairs"] > 0
+
+
+def test_tensorboard_has_scalars_and_embeddings(shop, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    catalog, hand, _ = shop
+    plan = replace(WORDS_ONLY, train_on="hand", training=training(epochs=2))
+    board = tmp_path / "board"
+    train_run(catalog, tmp_path / "run", hand=hand, plan=plan, tensorboard=board)
+    # Keras' own files; of validation Keras writes to a folder of its own.
+    found = {}
+    for folder in ("train", "validation"):
+        events = EventAccumulator(str(board / folder)).Reload()
+        for tag in events.Tags()["tensors"]:
+            found[f"{folder}/{tag}"] = [one.step for one in events.Tensors(tag)]
+    assert found["train/epoch_loss"] == [0, 1]
+    assert found["validation/epoch_pr_auc"] == [0, 1]
+    vectors = (board / "projector" / "vectors.tsv").read_text().splitlines()
+    assert len(vectors) == 60
+    assert (board / "projector" / "sprite.png").exists()
+
+
+def test_mixed_precision_saves_float32_and_its_threshold(shop, tmp_path):
+    catalog, hand, _ = shop
+    plan = replace(
+        WORDS_ONLY,
+        train_on="hand",
+        training=training(epochs=1, hardware=Hardware(precision="mixed_bfloat16")),
+    )
+    result = train_run(catalog, tmp_path / "run", hand=hand, plan=plan)
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+    trained = TrainedEncoder.load(tmp_path / "run")
+    layers = trained.head.layers
+    assert {one.compute_dtype for one in layers} == {"float32", "int32"}
+    assert {one.dtype for one in trained.head.weights} == {tf.float32}
+    # The threshold is one of the distances that the saved encoder itself computes.
+    validation = read_split(tmp_path / "run" / "split.parquet").ids("validation")
+    pairs = hand.within(validation)
+    first, second = (
+        trained.encode([catalog[id] for id in ids])
+        for ids in (pairs.anchor_ids, pairs.other_ids)
+    )
+    expected = choose_threshold(
+        np.linalg.norm(first - second, axis=1), pairs.labels, precision=plan.precision
+    )
+    found = result.details["decision"]["max_distance"]
+    assert found == pytest.approx(expected.max_distance, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_mirrored_on_one_device_comes_to_the_same(shop, tmp_path):
+    catalog, hand, _ = shop
+    found = []
+    for strategy in ("none", "mirrored"):
+        plan = replace(
+            WORDS_ONLY,
+            encoder=EncoderSettings(embedding_dim=8, dropout=0),
+            train_on="hand",
+            training=training(epochs=1, hardware=Hardware(strategy)),
+        )
+        train_run(catalog, tmp_path / strategy, hand=hand, plan=plan)
+        found.append(TrainedEncoder.load(tmp_path / strategy).head.get_weights())
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_several_machines_need_their_cluster(shop, tmp_path, monkeypatch):
+    catalog, hand, _ = shop
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    plan = replace(
+        WORDS_ONLY,
+        train_on="hand",
+        training=training(hardware=Hardware("multi-worker")),
+    )
+    with pytest.raises(SimprodError, match="TF_CONFIG, which is not set; on the first"):
+        train_run(catalog, tmp_path / "run", hand=hand, plan=plan)
+    assert list(tmp_path.iterdir()) == []

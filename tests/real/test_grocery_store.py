@@ -13,7 +13,8 @@ from simprod_tf.model.encoder import EncoderSettings
 from simprod_tf.pipeline.plan import ImageSettings, TowerSettings, TrainPlan
 from simprod_tf.pipeline.train import train_run
 from simprod_tf.trained import TrainedEncoder
-from simprod_tf.training import TrainingSettings
+from simprod_tf.training.optimizer import OptimizerSettings
+from simprod_tf.training.settings import LossSettings, TrainingSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
@@ -64,7 +65,11 @@ def test_raw_features_reach_the_reference_and_training_raises_it(nearest):
     assert raw["coarse"] == pytest.approx(0.557, abs=0.015)
     trained = nearest(
         encoder=EncoderSettings(embedding_dim=256),
-        training=TrainingSettings(epochs=2, learning_rate=1e-4),
+        training=TrainingSettings(
+            epochs=2,
+            loss=LossSettings("contrastive"),
+            optimizer=OptimizerSettings(1e-4),
+        ),
     )
     assert trained["group"] > raw["group"] + 0.04
     assert np.isfinite(trained["coarse"])

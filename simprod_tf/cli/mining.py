@@ -1,0 +1,390 @@
+"""The sub-command `mine`: an event log becomes labelled pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from simprod_tf.atomic import write_json
+from simprod_tf.cli.console import bars, options, print_rows, say
+from simprod_tf.errors import SimprodError
+
+if TYPE_CHECKING:
+    from simprod_tf.data.events import EventSettings
+    from simprod_tf.data.mining import MiningSettings
+    from simprod_tf.data.mining_quality import MiningQuality, Precision
+
+_LOG, _VOTES, _LIMITS, _QUALITY = "The log", "Votes", "Limits", "Quality"
+
+
+def mine(
+    events: Annotated[
+        Path, typer.Argument(help="Event log: CSV, JSONL (OTTO's too) or Parquet.")
+    ],
+    out: Annotated[Path, typer.Option(help="Pairs to write: .csv or .parquet.")],
+    session_column: Annotated[
+        str,
+        typer.Option(
+            help="Column of the session, or of the customer.", rich_help_panel=_LOG
+        ),
+    ] = "session",
+    id_column: Annotated[
+        str, typer.Option(help="Column of the product's id.", rich_help_panel=_LOG)
+    ] = "id",
+    event_column: Annotated[
+        str,
+        typer.Option(help="Column that says what happened.", rich_help_panel=_LOG),
+    ] = "event",
+    time_column: Annotated[
+        str,
+        typer.Option(help="Column of the time: ISO or epoch.", rich_help_panel=_LOG),
+    ] = "time",
+    event_name: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="What an event's name means: `click=view`, `sale=purchase`, "
+            "`basket=cart`, `refund=return` or `scroll=ignored`; may be repeated.",
+            rich_help_panel=_LOG,
+        ),
+    ] = None,
+    since: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Leave out events before this ISO time.", rich_help_panel=_LOG
+        ),
+    ] = None,
+    until: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Leave out events from this ISO time on.", rich_help_panel=_LOG
+        ),
+    ] = None,
+    session_gap_min: Annotated[
+        int,
+        typer.Option(
+            help="Minutes without an event that end a session.", rich_help_panel=_VOTES
+        ),
+    ] = 30,
+    negative_slots: Annotated[
+        int,
+        typer.Option(
+            help="The product viewed this many views before a purchase "
+            "is not similar to it.",
+            rich_help_panel=_VOTES,
+        ),
+    ] = 5,
+    max_lookback_min: Annotated[
+        Optional[int],
+        typer.Option(
+            help="Minutes before a purchase within which a view counts.",
+            rich_help_panel=_VOTES,
+        ),
+    ] = None,
+    cart_weight: Annotated[
+        float,
+        typer.Option(
+            help="Putting into the cart is a purchase with this much of a vote; "
+            "0 ignores it.",
+            rich_help_panel=_VOTES,
+        ),
+    ] = 0.0,
+    min_support: Annotated[
+        int,
+        typer.Option(
+            help="Votes, by weight, that a pair needs to be kept.",
+            rich_help_panel=_VOTES,
+        ),
+    ] = 1,
+    conflicts: Annotated[
+        str,
+        typer.Option(
+            help="Pairs with votes for and against: `soft` keeps them, with less "
+            "weight, `drop` does not.",
+            rich_help_panel=_VOTES,
+        ),
+    ] = "soft",
+    max_events_per_customer: Annotated[
+        Optional[int],
+        typer.Option(
+            help="Leave out customers with more events, as bots.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    max_votes_per_customer: Annotated[
+        Optional[int],
+        typer.Option(
+            help="Count only this many votes of a customer, the earliest.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    max_pairs_per_product: Annotated[
+        Optional[int],
+        typer.Option(
+            help="Keep this many positives and as many negatives of a product, "
+            "the strongest.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    same_category: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Column of `--catalog`; products of one pair must agree in it.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    catalog: Annotated[
+        Optional[Path],
+        typer.Option(help="Catalogue with the category.", rich_help_panel=_LIMITS),
+    ] = None,
+    same_category_negatives: Annotated[
+        bool,
+        typer.Option(
+            "--same-category-negatives",
+            help="Ask the same of dissimilar pairs.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = False,
+    hand_pairs: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Hand-labelled pairs; prints how many mined pairs agree with them.",
+            rich_help_panel=_QUALITY,
+        ),
+    ] = None,
+    quality_slots: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Judge these `--negative-slots`, too: `1,2,3,5,8`.",
+            rich_help_panel=_QUALITY,
+        ),
+    ] = None,
+    report: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="JSON to write: settings, counts, quality.", rich_help_panel=_QUALITY
+        ),
+    ] = None,
+    memory_mb: Annotated[
+        int, typer.Option(help="Memory of the database; more of it goes to disk.")
+    ] = 600,
+) -> None:
+    """Mine pairs from what customers viewed and bought.
+
+    The product viewed last before a purchase is similar to the one bought; the product
+    viewed `--negative-slots` views earlier is not. Quantities do not matter; returns
+    are ignored.
+
+    Example: `simprod mine shop/events.parquet --out mined.parquet`
+
+    Example: `simprod mine shop/events.parquet --out mined.parquet
+    --hand-pairs shop/hand_pairs.csv --quality-slots 1,2,3,5,8`
+    """
+    from simprod_tf.data.events import EventSettings
+    from simprod_tf.data.mining import MiningSettings
+    from simprod_tf.data.tables import require_writable_suffix
+
+    require_writable_suffix(out)
+    _require_together(same_category, catalog, same_category_negatives)
+    with options():
+        event_settings = EventSettings(
+            session=session_column,
+            id=id_column,
+            event=event_column,
+            time=time_column,
+            event_names=_event_names(event_name or []),
+            since=since,
+            until=until,
+        )
+        gate = "all" if same_category_negatives else "positives"
+        settings = MiningSettings(
+            session_gap_min=session_gap_min,
+            negative_slots=negative_slots,
+            min_support=min_support,
+            max_lookback_min=max_lookback_min,
+            cart_weight=cart_weight,
+            max_events_per_customer=max_events_per_customer,
+            max_votes_per_customer=max_votes_per_customer,
+            max_pairs_per_product=max_pairs_per_product,
+            same_category=gate if same_category else "off",
+            conflicts=conflicts,
+        )
+        slots = _slots(quality_slots, negative_slots, hand_pairs)
+    job = _Job(events, out, event_settings, settings, slots)
+    counts, quality = job.run(
+        hand_pairs=hand_pairs,
+        category=None if catalog is None else (catalog, str(same_category)),
+        memory_mb=memory_mb,
+    )
+    if report is not None:
+        _write_report(report, settings, counts, quality)
+    if not counts["pairs"]:
+        raise SimprodError(f"{events}: no pair could be mined.\n{_dropped(counts)}")
+    say(_summary(counts, out))
+    if hand_pairs is not None:
+        _print_quality(quality, hand_pairs)
+
+
+@dataclass(frozen=True)
+class _Job:
+    events: Path
+    out: Path
+    event_settings: EventSettings
+    settings: MiningSettings
+    slots: list[int]
+
+    def run(
+        self,
+        *,
+        hand_pairs: Path | None,
+        category: tuple[Path, str] | None,
+        memory_mb: int,
+    ) -> tuple[Mapping[str, int], list[MiningQuality]]:
+        """Writes the pairs; returns the counts, and the quality for each slot."""
+        from simprod_tf.data.events import read_events
+        from simprod_tf.data.mining import mine_to_file, read_categories
+        from simprod_tf.data.mining_quality import quality_by_slots
+        from simprod_tf.data.pairs import read_pairs
+        from simprod_tf.engine.embedded import Embedded
+
+        hand = None if hand_pairs is None else read_pairs(hand_pairs, source="hand")
+        categories = None if category is None else read_categories(*category)
+        with options():
+            engine = Embedded(memory_limit_mb=memory_mb)
+        quality: list[MiningQuality] = []
+        with engine, bars() as progress:
+            progress("Reading events", 0, 1)
+            log = read_events(self.events, engine=engine, settings=self.event_settings)
+            progress("Reading events", 1, 1)
+            progress("Mining pairs", 0, 1)
+            counts = mine_to_file(log, self.out, self.settings, categories=categories)
+            progress("Mining pairs", 1, 1)
+            for done, slots in enumerate(self.slots):
+                if hand is None:
+                    break
+                progress("Judging slots", done, len(self.slots))
+                quality += quality_by_slots(
+                    log,
+                    hand,
+                    slots=[slots],
+                    settings=self.settings,
+                    categories=categories,
+                )
+                progress("Judging slots", done + 1, len(self.slots))
+        return counts, quality
+
+
+def _require_together(
+    same_category: str | None, catalog: Path | None, negatives: bool
+) -> None:
+    if (same_category is None) != (catalog is None):
+        raise typer.BadParameter("--same-category and --catalog go together.")
+    if negatives and same_category is None:
+        raise typer.BadParameter("--same-category-negatives needs --same-category.")
+
+
+def _event_names(texts: list[str]) -> dict[str, str]:
+    names = {}
+    for text in texts:
+        name, equals, kind = text.partition("=")
+        if not equals:
+            raise ValueError(f"an event name is given as name=view, got {text!r}.")
+        names[name] = kind
+    return names
+
+
+def _slots(text: str | None, negative_slots: int, hand_pairs: Path | None) -> list[int]:
+    """Returns the numbers of slots to judge: the mining's own at least."""
+    if text is None:
+        return [negative_slots]
+    if hand_pairs is None:
+        raise ValueError("--quality-slots needs --hand-pairs to judge by.")
+    numbers = [part.strip() for part in text.split(",")]
+    if not all(number.isdecimal() and int(number) >= 1 for number in numbers):
+        raise ValueError(
+            f"--quality-slots are whole numbers from 1 on, as 1,2,3, got {text!r}."
+        )
+    return sorted({negative_slots, *map(int, numbers)})
+
+
+def _summary(counts: Mapping[str, int], out: Path) -> str:
+    return (
+        f"{counts['pairs']:,} pairs, {counts['positive_pairs']:,} of them similar, "
+        f"written to {out}\n"
+        f"From {counts['purchases']:,} purchases, {counts['carts']:,} carts and "
+        f"{counts['views']:,} views; {counts['buyers']:,} buyers\n"
+        f"{_dropped(counts)}"
+    )
+
+
+def _dropped(counts: Mapping[str, int]) -> str:
+    """Returns one line for each reason that came up, largest numbers first."""
+    from simprod_tf.data import mining
+
+    reasons = {
+        "returns": "returns, ignored",
+        "ignored_events": "events ignored by name",
+        "outside_period": "events outside --since and --until",
+        "repeated_event_ids": "rows that repeat an event_id",
+        **mining.BUYER_REASONS,
+        **mining.CASE_REASONS,
+        **mining.VOTE_REASONS,
+        **mining.PAIR_REASONS,
+    }
+    lines = [
+        f"  {counts[name]:>13,}  {text}"
+        for name, text in reasons.items()
+        if counts[name]
+    ]
+    return "\n".join(["Left out:", *lines] if lines else ["Left out: nothing"])
+
+
+def _print_quality(quality: list[MiningQuality], hand_pairs: Path) -> None:
+    """Prints the precision by slots, or that the hand labels know none of the pairs."""
+    if not any(one.positives.known + one.negatives.known for one in quality):
+        say(f"{hand_pairs}: none of the mined pairs is among these; nothing to judge.")
+        return
+    columns = ("slots", "pairs", "positives right", "negatives right")
+    print_rows(
+        columns,
+        [
+            (
+                str(one.negative_slots),
+                str(one.pairs),
+                *map(str, (one.positives, one.negatives)),
+            )
+            for one in quality
+        ],
+    )
+
+
+def _write_report(
+    path: Path,
+    settings: MiningSettings,
+    counts: Mapping[str, int],
+    quality: list[MiningQuality],
+) -> None:
+    def facts(precision: Precision) -> dict[str, float | None]:
+        known = asdict(precision)
+        if not precision.known:
+            return {**known, "share": None, "low": None, "high": None}
+        names = ("share", "low", "high")
+        return {**known, **{name: getattr(precision, name) for name in names}}
+
+    content = {
+        "settings": asdict(settings),
+        "counts": dict(counts),
+        "quality": [
+            {
+                "negative_slots": one.negative_slots,
+                "pairs": one.pairs,
+                "positives": facts(one.positives),
+                "negatives": facts(one.negatives),
+            }
+            for one in quality
+        ],
+    }
+    write_json(path, content)
