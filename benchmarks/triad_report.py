@@ -25,6 +25,7 @@ MEASURES: dict[str, Measure] = {
     "MAP@R": lambda row: row.map_at_r,
     "PR-AUC": lambda row: row.pr_auc,
 }
+DEFAULT = "default (npairs)"
 COLOURS = {"untrained": "0.55", "mined": "C1", "hand": "C0", "both": "C2"}
 
 
@@ -66,7 +67,7 @@ def ablation_table(rows: list[Row]) -> str:
         cells = []
         for measure in MEASURES.values():
             own = {r.seed: measure(r) for r in rows if r.variant == variant}
-            default = {r.seed: measure(r) for r in rows if r.variant == "default"}
+            default = {r.seed: measure(r) for r in rows if r.variant == DEFAULT}
             cells.append(text_of(list(own.values())))
             cells.append(text_of([own[s] - default[s] for s in own if s in default]))
         lines.append(f"| {variant} | {' | '.join(cells)} |")

@@ -5,6 +5,7 @@ TensorFlow is imported inside the sub-commands that need it, so `--help` is quic
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -17,6 +18,8 @@ from simprod_tf.cli.demo import demo
 from simprod_tf.cli.mining import mine
 from simprod_tf.cli.split import split
 from simprod_tf.errors import SimprodError
+
+log = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 
@@ -72,11 +75,17 @@ def simprod(
 
 
 def main() -> None:
-    """Runs the command; a SimprodError becomes one line on stderr and exit code 1."""
+    """Runs the command; what the world causes is one line on stderr, exit code 1."""
     try:
         app()
     except SimprodError as error:
         print_error(str(error))
+        sys.exit(1)
+    except OSError as error:
+        # A full disk, a folder that must not be written; -v shows where it came from.
+        log.info("%s", error, exc_info=True)
+        where = "" if error.filename is None else f"{error.filename}: "
+        print_error(f"{where}{error.strerror or error}.")
         sys.exit(1)
     except SystemExit as stop:
         # Typer answers Ctrl-C with this code, and without a word.

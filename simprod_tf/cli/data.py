@@ -77,7 +77,10 @@ def pairs(
     except (KeyError, ValueError) as error:
         raise SimprodError(f"{catalog}: {error.args[0]}") from error
     write_pairs(drawn, out)
-    say(f"{drawn} written to {out}")
+    say(
+        f"{len(drawn):,} pairs, {drawn.num_positives:,} of them similar, written to "
+        f"{out}"
+    )
 
 
 def convert(

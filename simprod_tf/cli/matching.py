@@ -41,9 +41,11 @@ def index(
     from simprod_tf.data.vectors import read_vectors
     from simprod_tf.export import SavedEncoder
     from simprod_tf.pipeline.embed import index_catalog
+    from simprod_tf.pipeline.out_folder import require_replaceable
 
     if kind not in ("auto", "scann", "exact"):
         raise typer.BadParameter(f"kind must be auto, scann or exact, got {kind!r}.")
+    require_replaceable(out, "index")
     with bars() as progress:
         encoder = SavedEncoder(model)
         products = read_products(

@@ -220,9 +220,9 @@ def mine(
         memory_mb=memory_mb,
     )
     if report is not None:
-        _write_report(report, settings, counts, quality)
+        _write_report(report, event_settings, settings, counts, quality)
     if not counts["pairs"]:
-        raise SimprodError(f"{events}: no pair could be mined.\n{_dropped(counts)}")
+        raise SimprodError(f"{events}: no pair could be mined.\n{_read(counts)}")
     say(_summary(counts, out))
     if hand_pairs is not None:
         _print_quality(quality, hand_pairs)
@@ -313,7 +313,12 @@ def _slots(text: str | None, negative_slots: int, hand_pairs: Path | None) -> li
 def _summary(counts: Mapping[str, int], out: Path) -> str:
     return (
         f"{counts['pairs']:,} pairs, {counts['positive_pairs']:,} of them similar, "
-        f"written to {out}\n"
+        f"written to {out}\n{_read(counts)}"
+    )
+
+
+def _read(counts: Mapping[str, int]) -> str:
+    return (
         f"From {counts['purchases']:,} purchases, {counts['carts']:,} carts and "
         f"{counts['views']:,} views; {counts['buyers']:,} buyers\n"
         f"{_dropped(counts)}"
@@ -363,6 +368,7 @@ def _print_quality(quality: list[MiningQuality], hand_pairs: Path) -> None:
 
 def _write_report(
     path: Path,
+    log: EventSettings,
     settings: MiningSettings,
     counts: Mapping[str, int],
     quality: list[MiningQuality],
@@ -375,6 +381,7 @@ def _write_report(
         return {**known, **{name: getattr(precision, name) for name in names}}
 
     content = {
+        "log": asdict(log),
         "settings": asdict(settings),
         "counts": dict(counts),
         "quality": [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Any
 
-import typer
+import numpy as np
 
+from simprod_tf.cli import train_options as of
 from simprod_tf.cli.console import bars, labelled_pairs, options, read_products, say
 from simprod_tf.cli.data import CatalogPath, SkipBad
 from simprod_tf.cli.features import (
@@ -24,391 +26,80 @@ from simprod_tf.cli.features import (
 if TYPE_CHECKING:
     from simprod_tf.data.catalog import Catalog
     from simprod_tf.data.vectors import VectorTable
-
-LABELS = "Labels"
-PICTURES = "Pictures"
-WORDS = "Words"
-ENCODER = "Encoder"
-LOSS = "Loss and batches"
-NEGATIVES = "Negatives that nobody labelled"
-FITTING = "Fitting"
+    from simprod_tf.training.settings import EpochReport
 
 
 def train(
     catalog: CatalogPath,
-    out: Annotated[Path, typer.Option(help="Folder for the trained encoder.")],
-    hand_pairs: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="Hand-labelled pairs; they also validate.", rich_help_panel=LABELS
-        ),
-    ] = None,
-    mined_pairs: Annotated[
-        Optional[Path],
-        typer.Option(help="Pairs from `simprod mine`.", rich_help_panel=LABELS),
-    ] = None,
-    train_on: Annotated[
-        str,
-        typer.Option(
-            help="hand, mined, both, or groups: the catalogue's own groups of the same "
-            "product.",
-            show_default="both; groups without any pairs",
-            rich_help_panel=LABELS,
-        ),
-    ] = "",
-    mined_weight: Annotated[
-        float,
-        typer.Option(
-            help="Factor on the weights of mined pairs.", rich_help_panel=LABELS
-        ),
-    ] = 1.0,
-    split: Annotated[
-        Optional[Path],
-        typer.Option(help="A split to use: `id`, `side`.", rich_help_panel=LABELS),
-    ] = None,
-    validation: Annotated[
-        float, typer.Option(help="Share of the products.", rich_help_panel=LABELS)
-    ] = 0.15,
-    test: Annotated[
-        float, typer.Option(help="Share of the products.", rich_help_panel=LABELS)
-    ] = 0.25,
-    allow_leaks: Annotated[
-        bool,
-        typer.Option(
-            "--allow-leaks",
-            help="Use a --split that leaks, with a warning.",
-            rich_help_panel=LABELS,
-        ),
-    ] = False,
-    precision: Annotated[
-        float,
-        typer.Option(
-            help="What the distance threshold must hold.", rich_help_panel=LABELS
-        ),
-    ] = 0.9,
+    out: of.OutFolder,
+    hand_pairs: of.HandPairs = None,
+    mined_pairs: of.MinedPairs = None,
+    train_on: of.TrainOn = "",
+    mined_weight: of.MinedWeight = 1.0,
+    split: of.Split = None,
+    validation: of.Validation = 0.15,
+    test: of.Test = 0.25,
+    allow_leaks: of.AllowLeaks = False,
+    precision: of.Precision = 0.9,
     image_tower: ImageTowers = None,
     image_weights: ImageWeights = None,
     output_layer: OutputLayer = None,
     image_size: ImageSize = None,
-    freeze_image_tower: Annotated[
-        Optional[bool],
-        typer.Option(
-            "--freeze-image-tower/--train-image-tower",
-            show_default="frozen, but for --image-tower small without weights",
-            rich_help_panel=PICTURES,
-        ),
-    ] = None,
-    train_layers: Annotated[
-        str,
-        typer.Option(
-            help="Regular expression on tower/layer: those of a trained tower that "
-            "change.",
-            rich_help_panel=PICTURES,
-        ),
-    ] = ".*",
-    head_epochs: Annotated[
-        int,
-        typer.Option(
-            help="First epochs, in which a trained tower stays as it is.",
-            rich_help_panel=PICTURES,
-        ),
-    ] = 0,
-    tower_rate: Annotated[
-        float,
-        typer.Option(
-            help="Factor on the learning rate of trained towers.",
-            rich_help_panel=PICTURES,
-        ),
-    ] = 1.0,
-    min_crop: Annotated[
-        float,
-        typer.Option(
-            help="Training sees crops of at least this share of each side.",
-            rich_help_panel=PICTURES,
-        ),
-    ] = 0.8,
-    colour: Annotated[
-        float,
-        typer.Option(
-            help="Colours change by at most this share.", rich_help_panel=PICTURES
-        ),
-    ] = 0.1,
-    erasing: Annotated[
-        float,
-        typer.Option(
-            help="Share of the pictures of which a rectangle is erased.",
-            rich_help_panel=PICTURES,
-        ),
-    ] = 0.0,
-    feature_store: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="Folder of the features of frozen towers.",
-            show_default="`features` beside --out",
-            rich_help_panel=PICTURES,
-        ),
-    ] = None,
+    freeze_image_tower: of.FreezeImageTower = None,
+    train_layers: of.TrainLayers = ".*",
+    head_epochs: of.HeadEpochs = 0,
+    tower_rate: of.TowerRate = 1.0,
+    min_crop: of.MinCrop = 0.8,
+    colour: of.Colour = 0.1,
+    erasing: of.Erasing = 0.0,
+    feature_store: of.FeatureStore = None,
     feature_type: FeatureType = "float16",
     word_vectors: WordVectorPath = None,
-    word_training: Annotated[
-        str,
-        typer.Option(
-            help="Where they are trained: skipgram or fasttext.", rich_help_panel=WORDS
-        ),
-    ] = "skipgram",
-    word_weights: Annotated[
-        str,
-        typer.Option(
-            help="Of a title's mean: plain, idf or sif.", rich_help_panel=WORDS
-        ),
-    ] = "idf",
+    word_training: of.WordTraining = "skipgram",
+    word_weights: of.WordWeights = "idf",
     min_count: MinCount = 1,
     extra_words: ExtraWords = 0,
-    unknown_words: Annotated[
-        str,
-        typer.Option(
-            help="What becomes of them: drop, hash or ngrams.", rich_help_panel=WORDS
-        ),
-    ] = "drop",
-    buckets: Annotated[
-        Optional[int],
-        typer.Option(
-            help="Vectors that unknown words share.",
-            show_default="4096, or 0 for drop",
-            rich_help_panel=WORDS,
-        ),
-    ] = None,
-    freeze_words: Annotated[
-        bool,
-        typer.Option(
-            "--freeze-words/--train-words",
-            help="The word vectors.",
-            rich_help_panel=WORDS,
-        ),
-    ] = False,
-    word_rate: Annotated[
-        float,
-        typer.Option(
-            help="Factor on the learning rate of word vectors.", rich_help_panel=WORDS
-        ),
-    ] = 1.0,
-    category: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            help="A column of text as a source, such as brand; repeatable.",
-            rich_help_panel=ENCODER,
-        ),
-    ] = None,
-    number: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            help="A column of numbers as a source, such as price; repeatable.",
-            rich_help_panel=ENCODER,
-        ),
-    ] = None,
-    features: Annotated[
-        Optional[list[Path]],
-        typer.Option(
-            help="Precomputed vectors as a source: clip.npy with clip.ids.txt beside "
-            "it, .npz (ids, vectors) or .parquet (id, a column of lists); repeatable.",
-            rich_help_panel=ENCODER,
-        ),
-    ] = None,
-    features_column: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            help="The same from a column of lists of the catalogue.",
-            rich_help_panel=ENCODER,
-        ),
-    ] = None,
-    raw: Annotated[
-        bool,
-        typer.Option(
-            "--raw",
-            help="No training: the features as they are.",
-            rich_help_panel=ENCODER,
-        ),
-    ] = False,
-    embedding_dim: Annotated[
-        int, typer.Option(help="Length of embeddings.", rich_help_panel=ENCODER)
-    ] = 128,
-    hidden_units: Annotated[
-        int,
-        typer.Option(
-            help="Of a ReLU layer before the projection.", rich_help_panel=ENCODER
-        ),
-    ] = 0,
-    dropout: Annotated[
-        float,
-        typer.Option(
-            help="Share of the features left out in a step.", rich_help_panel=ENCODER
-        ),
-    ] = 0.1,
-    modality_dropout: Annotated[
-        float,
-        typer.Option(
-            help="Share of products that lose a modality in a step.",
-            rich_help_panel=ENCODER,
-        ),
-    ] = 0.0,
-    batch_norm: Annotated[
-        bool,
-        typer.Option(
-            "--batch-norm",
-            help="Before embeddings are brought to unit length.",
-            show_default="with arcface",
-            rich_help_panel=ENCODER,
-        ),
-    ] = False,
-    loss: Annotated[
-        str,
-        typer.Option(
-            help="contrastive, double_margin, npairs, triplet_hard, triplet_semihard "
-            "or arcface.",
-            rich_help_panel=LOSS,
-        ),
-    ] = "npairs",
-    margin: Annotated[
-        Optional[float],
-        typer.Option(
-            help="Of the loss.",
-            show_default="1.0; triplets and arcface 0.3",
-            rich_help_panel=LOSS,
-        ),
-    ] = None,
-    similar_margin: Annotated[
-        float, typer.Option(help="Of double_margin.", rich_help_panel=LOSS)
-    ] = 0.3,
-    temperature: Annotated[
-        float, typer.Option(help="Of npairs.", rich_help_panel=LOSS)
-    ] = 0.1,
-    scale: Annotated[
-        float, typer.Option(help="Of arcface.", rich_help_panel=LOSS)
-    ] = 30.0,
-    ramp_epochs: Annotated[
-        int,
-        typer.Option(
-            help="Epochs in which arcface's margin grows.", rich_help_panel=LOSS
-        ),
-    ] = 5,
-    batches: Annotated[
-        Optional[str],
-        typer.Option(
-            help="unique (products, with all labelled pairs among them), twin (pairs) "
-            "or groups (some products of each of some groups).",
-            show_default="unique; groups for triplets and arcface",
-            rich_help_panel=LOSS,
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int,
-        typer.Option(help="Products in a step; pairs with twin.", rich_help_panel=LOSS),
-    ] = 128,
-    per_group: Annotated[
-        int,
-        typer.Option(
-            help="Products of a group, in batches of groups.", rich_help_panel=LOSS
-        ),
-    ] = 4,
-    hard_negatives: Annotated[
-        int,
-        typer.Option(
-            help="Near neighbours of each product, by the current encoder, to take as "
-            "dissimilar; guarded against false ones.",
-            rich_help_panel=NEGATIVES,
-        ),
-    ] = 0,
-    refresh_epochs: Annotated[
-        int,
-        typer.Option(
-            help="Epochs until they are searched anew.", rich_help_panel=NEGATIVES
-        ),
-    ] = 3,
-    random_negatives: Annotated[
-        float,
-        typer.Option(help="Random pairs for each product.", rich_help_panel=NEGATIVES),
-    ] = 0.0,
-    negatives_column: Annotated[
-        Optional[str],
-        typer.Option(
-            help="A column, such as category, that the two of a random pair share.",
-            rich_help_panel=NEGATIVES,
-        ),
-    ] = None,
-    negative_weight: Annotated[
-        float,
-        typer.Option(help="Weight of each such pair.", rich_help_panel=NEGATIVES),
-    ] = 0.5,
-    epochs: Annotated[int, typer.Option(help="At most.", rich_help_panel=FITTING)] = 40,
-    monitor: Annotated[
-        Optional[str],
-        typer.Option(
-            help="What of the validation side decides when to stop: pr_auc, map_at_r "
-            "or recall_at_1.",
-            show_default="pr_auc; map_at_r with --train-on groups",
-            rich_help_panel=FITTING,
-        ),
-    ] = None,
-    patience: Annotated[
-        int,
-        typer.Option(
-            help="Epochs without a better one before stopping.", rich_help_panel=FITTING
-        ),
-    ] = 10,
-    learning_rate: Annotated[
-        float, typer.Option(help="Of AdamW.", rich_help_panel=FITTING)
-    ] = 1e-3,
-    weight_decay: Annotated[
-        float, typer.Option(help="Of AdamW.", rich_help_panel=FITTING)
-    ] = 0.0,
-    schedule: Annotated[
-        str,
-        typer.Option(
-            help="Of the learning rate: constant or cosine.", rich_help_panel=FITTING
-        ),
-    ] = "constant",
-    warmup_epochs: Annotated[
-        float,
-        typer.Option(
-            help="In which the learning rate rises from 0.", rich_help_panel=FITTING
-        ),
-    ] = 0.0,
-    clip_norm: Annotated[
-        Optional[float],
-        typer.Option(
-            help="Longest gradient, over all weights.",
-            show_default="none",
-            rich_help_panel=FITTING,
-        ),
-    ] = None,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            help="none, mirrored (all GPUs here) or multi-worker (see TF_CONFIG).",
-            rich_help_panel=FITTING,
-        ),
-    ] = "none",
-    numbers: Annotated[
-        str,
-        typer.Option(
-            help="float32, mixed_float16 or mixed_bfloat16; float32 is saved.",
-            rich_help_panel=FITTING,
-        ),
-    ] = "float32",
-    xla: Annotated[
-        bool,
-        typer.Option("--xla", help="Compile the step by XLA.", rich_help_panel=FITTING),
-    ] = False,
-    tensorboard: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="Folder for TensorBoard: scalars, and embeddings with pictures.",
-            rich_help_panel=FITTING,
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(help="Of everything random.", rich_help_panel=FITTING)
-    ] = 0,
+    unknown_words: of.UnknownWords = "drop",
+    buckets: of.Buckets = None,
+    freeze_words: of.FreezeWords = False,
+    word_rate: of.WordRate = 1.0,
+    category: of.Category = None,
+    number: of.Number = None,
+    features: of.Features = None,
+    features_column: of.FeaturesColumn = None,
+    raw: of.Raw = False,
+    embedding_dim: of.EmbeddingDim = 128,
+    hidden_units: of.HiddenUnits = 0,
+    dropout: of.Dropout = 0.1,
+    modality_dropout: of.ModalityDropout = 0.0,
+    batch_norm: of.BatchNorm = False,
+    loss: of.Loss = "npairs",
+    margin: of.Margin = None,
+    similar_margin: of.SimilarMargin = 0.3,
+    temperature: of.Temperature = 0.1,
+    scale: of.Scale = 30.0,
+    ramp_epochs: of.RampEpochs = 5,
+    batches: of.Batches = None,
+    batch_size: of.BatchSize = 128,
+    per_group: of.PerGroup = 4,
+    hard_negatives: of.HardNegatives = 0,
+    refresh_epochs: of.RefreshEpochs = 3,
+    random_negatives: of.RandomNegatives = 0.0,
+    negatives_column: of.NegativesColumn = None,
+    negative_weight: of.NegativeWeight = 0.5,
+    epochs: of.Epochs = 40,
+    monitor: of.Monitor = None,
+    patience: of.Patience = 10,
+    learning_rate: of.LearningRate = 1e-3,
+    weight_decay: of.WeightDecay = 0.0,
+    schedule: of.Schedule = "constant",
+    warmup_epochs: of.WarmupEpochs = 0.0,
+    clip_norm: of.ClipNorm = None,
+    strategy: of.Strategy = "none",
+    numbers: of.Numbers = "float32",
+    xla: of.Xla = False,
+    tensorboard: of.Tensorboard = None,
+    seed: of.Seed = 0,
     skip_bad: SkipBad = False,
 ) -> None:
     """Train the encoder on labelled pairs, or on groups of the same product.
@@ -452,6 +143,8 @@ def train(
         )
     if result.coverage is not None:
         say(str(result.coverage))
+    if result.history:
+        say(_kept(result.history, plan.training.monitor))
     if result.unknown_ids:
         say(
             f"{len(result.unknown_ids)} products have nothing that the encoder knows: "
@@ -565,6 +258,25 @@ def _tables(
             *(read_vectors(path) for path in files or ()),
             *(column_vectors(products, column) for column in columns or ()),
         ]
+
+
+def _kept(history: Sequence[EpochReport], monitor: str | None) -> str:
+    """Returns which epoch the encoder is of, and what decided that."""
+    from simprod_tf.training.settings import MONITORS
+
+    measured = history[0].logs
+    names = [f"val_{name}" for name in ([monitor] if monitor else MONITORS)]
+    name = next((name for name in names if name in measured), None)
+    if name is None:
+        return (
+            f"Epoch {len(history)}, the last, is kept: the validation side has nothing "
+            "to choose by"
+        )
+    best = max(history, key=lambda one: np.nan_to_num(one.logs[name], nan=-np.inf))
+    return (
+        f"Epoch {best.epoch} of {len(history)} is kept: "
+        f"{name} {best.logs[name]:.3f}, {measured[name]:.3f} after the first"
+    )
 
 
 def _decided(details) -> str:  # type: ignore[no-untyped-def]

@@ -5,7 +5,7 @@ Each module is imported by its own name:
     catalog         Catalog, Product, read_catalog
     tables          CSV, JSONL and Parquet -> Arrow, with the bad rows named
     events          event logs -> ordered views and purchases
-    event_file      how the rows of an event log are named in SQL
+    event_file      how the rows of an event log are named in SQL; event_time: when
     mining          mine_pairs: event log -> labelled pairs
     mining_quality  how often they are right, by hand labels
     pairs           Pairs, read_pairs, write_pairs

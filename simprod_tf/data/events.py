@@ -9,12 +9,12 @@ UTC. No other column is read: an order's quantity, say, plays no part.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 from simprod_tf.data.event_file import EventFile, open_event_file
+from simprod_tf.data.event_time import EPOCH, instant_us, time_us_sql
 from simprod_tf.data.formats import otto
 from simprod_tf.engine.embedded import Embedded, sql_name, sql_text
 from simprod_tf.errors import InputError
@@ -33,7 +33,6 @@ DEFAULT_EVENT_NAMES: Mapping[str, str] = {
 }
 
 _EVENT_ID = "event_id"
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class EventSettings:
                     f"event name {name!r} must mean one of {', '.join(KINDS)}, "
                     f"got {kind!r}."
                 )
-        start, end = _instant_us(self.since, "since"), _instant_us(self.until, "until")
+        start, end = instant_us(self.since, "since"), instant_us(self.until, "until")
         if start is not None and end is not None and start >= end:
             raise ValueError(
                 f"since must be before until, got {self.since} and {self.until}."
@@ -137,27 +136,10 @@ def read_events(
     return EventLog(engine, {"rows": rows, **counts, "repeated_event_ids": repeated})
 
 
-def _instant_us(text: str | None, name: str) -> int | None:
-    """Returns microseconds since 1970 of an ISO 8601 time; None stays None."""
-    if text is None:
-        return None
-    try:
-        # Python before 3.11 does not know the Z.
-        instant = datetime.fromisoformat(re.sub("[Zz]$", "+00:00", text.strip()))
-    except ValueError as error:
-        raise ValueError(
-            f"{name} must be a time like 2024-05-01 or 2024-05-01T12:30:00Z, "
-            f"got {text!r}."
-        ) from error
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=timezone.utc)
-    return (instant - _EPOCH) // timedelta(microseconds=1)
-
-
 def _in_period(settings: EventSettings) -> str:
     """Returns the SQL for whether an event lies between `since` and `until`."""
-    start = _instant_us(settings.since, "since")
-    end = _instant_us(settings.until, "until")
+    start = instant_us(settings.since, "since")
+    end = instant_us(settings.until, "until")
     bounds = [f"time_us >= {start}"] if start is not None else []
     bounds += [f"time_us < {end}"] if end is not None else []
     return " AND ".join(bounds) or "true"
@@ -165,7 +147,7 @@ def _in_period(settings: EventSettings) -> str:
 
 def _nothing_left(engine: Embedded, settings: EventSettings) -> str:
     first, last = (
-        (_EPOCH + timedelta(microseconds=time_us)).isoformat()
+        (EPOCH + timedelta(microseconds=time_us)).isoformat()
         for time_us in engine.query(
             "SELECT MIN(time_us) AS first, MAX(time_us) AS last FROM staged_events"
         )
@@ -262,7 +244,7 @@ def _columns(
     event_id = "NULL"
     if settings.event_id is not None:
         event_id = f"TRY_CAST({sql_name(settings.event_id)} AS BIGINT)"
-    time_us = _time_us(sql_name(settings.time), file.column_types[settings.time])
+    time_us = time_us_sql(sql_name(settings.time), file.column_types[settings.time])
     return f"""
         {key(settings.session)} AS session,
         {key(settings.id)} AS id,
@@ -280,39 +262,6 @@ def _kind(settings: EventSettings) -> str:
     # not keep the order of the file.
     choices = [f"WHEN {sql_text(n)} THEN '{kind}'" for n, kind in kinds.items()]
     return f"CASE {name} {' '.join(choices)} END"
-
-
-def _time_us(column: str, column_type: str) -> str:
-    """Returns the SQL for microseconds since 1970, NULL where a time is no time."""
-    if column_type == "TIMESTAMP WITH TIME ZONE":
-        return f"epoch_us({column})"
-    if column_type.startswith(("TIMESTAMP", "DATE")):
-        return f"epoch_us(CAST({column} AS TIMESTAMP))"
-    if column_type in _INTEGERS:
-        return _whole_us(f"CAST({column} AS BIGINT)")
-    text = f"trim(CAST({column} AS VARCHAR))"
-    whole, real = f"TRY_CAST({text} AS BIGINT)", f"TRY_CAST({text} AS DOUBLE)"
-    # Whole numbers keep to integers: a double cannot hold nanoseconds since 1970.
-    return f"""CASE
-        WHEN {real} IS NULL THEN epoch_us(TRY_CAST({text} AS TIMESTAMPTZ))
-        WHEN contains({text}, '.') THEN TRY_CAST(round(CASE
-            WHEN abs({real}) < 1e11 THEN {real} * 1e6
-            WHEN abs({real}) < 1e14 THEN {real} * 1e3
-            WHEN abs({real}) < 1e17 THEN {real}
-            ELSE {real} / 1e3 END) AS BIGINT)
-        ELSE {_whole_us(whole)} END"""
-
-
-_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "USMALLINT", "UINTEGER")
-
-
-def _whole_us(number: str) -> str:
-    """Returns the SQL for microseconds of a BIGINT in any of the units."""
-    return f"""CASE
-        WHEN abs({number}) < 100000000000 THEN {number} * 1000000
-        WHEN abs({number}) < 100000000000000 THEN {number} * 1000
-        WHEN abs({number}) < 100000000000000000 THEN {number}
-        ELSE {number} // 1000 END"""
 
 
 def _check_rows(

@@ -54,9 +54,9 @@ def _plan(epochs: int = 1, **settings: Any) -> TrainPlan:
 # one is compared with the others, and serves.
 MODELS = {
     "untrained": _plan(raw=True),
-    "hand": _plan(16, train_on="hand"),
-    "mined": _plan(8, train_on="mined"),
-    "hand+mined": _plan(8, train_on="both"),
+    "hand": _plan(20, train_on="hand"),
+    "mined": _plan(12, train_on="mined"),
+    "hand+mined": _plan(12, train_on="both"),
 }
 
 

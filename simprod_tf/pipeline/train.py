@@ -27,10 +27,11 @@ from simprod_tf.features.word_weights import Coverage
 from simprod_tf.manifest import fingerprint
 from simprod_tf.matching.threshold import choose_threshold
 from simprod_tf.pipeline.labels import SideLabels, side_labels
+from simprod_tf.pipeline.out_folder import require_outside, require_replaceable
 from simprod_tf.pipeline.plan import TrainPlan
 from simprod_tf.pipeline.prepare import Prepared, prepare_encoder
 from simprod_tf.pipeline.progress import Progress, about, silent
-from simprod_tf.trained import TrainedEncoder
+from simprod_tf.trained import KIND, TrainedEncoder
 from simprod_tf.training.embedder import Embedder
 from simprod_tf.training.fit import TrainingSide, ValidationSide, fit_encoder
 from simprod_tf.training.precision import FLOAT32, as_float32, precision
@@ -50,6 +51,7 @@ class TrainResult:
         details: What its manifest keeps: settings, counts, the threshold.
         coverage: Of the titles' words, or None without titles.
         unknown_ids: Products of which the encoder knows nothing.
+        history: What each epoch came to; those before an interruption, too.
     """
 
     folder: Path
@@ -57,6 +59,7 @@ class TrainResult:
     details: Mapping[str, Any]
     coverage: Coverage | None
     unknown_ids: tuple[str, ...]
+    history: tuple[EpochReport, ...] = ()
 
 
 def train_run(
@@ -81,7 +84,7 @@ def train_run(
 
     Args:
         catalog: The products.
-        out: The folder to write; an earlier one is replaced.
+        out: The folder to write; an earlier run's is replaced.
         hand, mined: Labelled pairs with ids of the catalogue; needed but where the plan
             trains on groups.
         split: Where each product belongs, or None to split by connected component.
@@ -94,9 +97,13 @@ def train_run(
         progress: Told how far the work is.
 
     Raises:
-        SimprodError: no label is left to train on, or the split leaks.
+        SimprodError: no label is left to train on, the split leaks, or `out` holds
+            other files.
     """
     plan = plan or TrainPlan()
+    require_replaceable(out, KIND)
+    require_outside(out, store, "the features")
+    require_outside(out, tensorboard, "TensorBoard's logs")
     near = near_duplicates(catalog, progress=about(progress, "Comparing pictures"))
     split = _split(catalog, split, hand, near, allow_leaks, plan)
     labels = side_labels(catalog, split, hand, mined, plan)
@@ -139,7 +146,12 @@ def train_run(
     shutil.rmtree(_unfinished(Path(out)), ignore_errors=True)
     unknown = run.products.ids[~known_products(arrays)]
     return TrainResult(
-        Path(out), trained.fingerprint, details, prepared.coverage, tuple(unknown)
+        Path(out),
+        trained.fingerprint,
+        details,
+        prepared.coverage,
+        tuple(unknown),
+        tuple(history),
     )
 
 
@@ -174,8 +186,10 @@ class _Run:
         """Fits the model in place."""
         if self.plan.raw:
             return []
-        what = f"Training on {self.plan.train_on}"
         model, training = self.prepared.model, self.plan.training
+        shown = _ShownProgress(
+            f"Training on {self.plan.train_on}", training.epochs, self.progress
+        )
         history = fit_encoder(
             model,
             arrays,
@@ -195,10 +209,10 @@ class _Run:
             towers=() if self.plan.image.frozen else self.prepared.tower_names,
             augment=self.plan.image.augment,
             backup=self._backup(out),
-            callbacks=self._shown(model, arrays, tensorboard),
-            on_epoch=lambda one: self.progress(what, one.epoch, one.epochs),
+            callbacks=[shown, *self._shown(model, arrays, tensorboard)],
         )
-        self.progress(what, training.epochs, training.epochs)
+        # Where it stopped early, too.
+        self.progress(shown.what, training.epochs, training.epochs)
         return history
 
     def decision(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,7 +243,10 @@ class _Run:
     def _backup(self, out: Path) -> Path:
         """Returns where this training goes on from; another one has another place."""
         parts = [("plan", json.dumps(asdict(self.plan), sort_keys=True).encode())]
-        parts.append(("products", "\n".join(self.catalog.ids).encode()))
+        for name in ("ids", "titles", "images", "groups"):
+            column = getattr(self.catalog, name)
+            parts.append((f"catalog {name}", "\n".join(column).encode()))
+        parts.append(("training side", "\n".join(self.train_ids).encode()))
         for name in ("anchor_ids", "other_ids", "labels", "weights"):
             column = getattr(self.labels.train, name)
             parts.append((name, "\n".join(map(str, column)).encode()))
@@ -247,6 +264,26 @@ class _Run:
             tf.keras.callbacks.TensorBoard(str(tensorboard), profile_batch=0),
             Projector(Path(tensorboard) / "projector", model, arrays, self.catalog),
         ]
+
+
+class _ShownProgress(tf.keras.callbacks.Callback):
+    """Tells how many epochs are done, and first that an earlier training goes on."""
+
+    def __init__(self, what: str, epochs: int, progress: Progress) -> None:
+        super().__init__()
+        self.what, self._epochs, self._progress = what, epochs, progress
+        self._begun = False
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        if epoch:
+            self.what += f", going on after epoch {epoch}"
+        self._progress(self.what, epoch, self._epochs)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._progress(self.what, epoch + 1, self._epochs)
 
 
 def _unfinished(out: Path) -> Path:

@@ -110,7 +110,10 @@ def test_pairs_are_drawn_from_groups(simprod, work):
     )
     assert done.returncode == 0, done.stderr
     with open(work / "drawn.csv", encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) > 60
+        rows = list(csv.DictReader(file))
+    similar = sum(row["label"] == "1" for row in rows)
+    assert len(rows) > 60
+    assert f"{len(rows)} pairs, {similar} of them similar, written to" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,14 @@ def test_pairs_are_drawn_from_groups(simprod, work):
         ("embed shop/catalog.csv --image-tower small --image-weights a "
          "--image-weights b --store s", 2, "--image-weights is given 2 times"),
         ("weights fetch vgg", 2, "alexnet"),
-        ("train shop/catalog.csv --out r", 1, "there are no hand or mined pairs"),
+        ("train shop/catalog.csv --train-on both --out r", 1,
+         "there are no hand or mined pairs"),
+        ("train shop/catalog.csv --out shop", 1,
+         "shop: holds files that are no trained encoder and would be lost"),
+        ("index shop/catalog.csv --model saved_models/shop --out shop", 1,
+         "shop: holds files that are no index and would be lost"),
+        ("mine shop/events.parquet --out shop/catalog.csv/m.csv", 1,
+         "shop/catalog.csv: File exists."),
         ("match index --out similar.txt --max-distance 1", 1, ".csv or .parquet"),
         ("convert ebay a b", 2, "layout must be grocery-store"),
         ("mine shop/events.parquet --out m.parquet --event-name x", 2, "name=view"),

@@ -92,6 +92,8 @@ def test_the_quality_is_printed_and_reported(log):
     assert content["quality"][0]["negatives"]["share"] is None
     assert content["counts"]["returns"] == 1
     assert content["settings"]["negative_slots"] == 5
+    assert content["log"]["session"] == "session"
+    assert content["log"]["since"] is None
 
 
 def test_hand_labels_that_know_none_of_the_pairs_are_told_of(log):
@@ -107,6 +109,13 @@ def test_a_log_that_gives_no_pair_is_an_error_with_its_reasons(log):
     assert "no pair could be mined" in str(done.exception)
     assert "pairs with too few votes" in str(done.exception)
     assert not (log.parent / "mined.csv").exists()
+
+
+def test_a_log_without_purchases_says_so(log):
+    log.write_text("session,id,event,time\ns,a,view,2024-05-01T10:00:00Z\n")
+    done = mine(log)
+    assert "no pair could be mined" in str(done.exception)
+    assert "From 0 purchases, 0 carts and 1 views" in str(done.exception)
 
 
 @pytest.mark.parametrize(

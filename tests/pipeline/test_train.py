@@ -112,6 +112,8 @@ def test_a_run_folder_holds_encoder_split_history_and_decision(shop, tmp_path):
     assert not (tmp_path / "run.unfinished").exists()
     assert set(result.details["decision"]) & {"max_distance", "refused"}
     assert ("Training on both", 2, 2) in told
+    assert ("Training on both", 0, 2) in told
+    assert [one.epoch for one in result.history] == [1, 2]
     assert ("Decoding pictures", 60, 60) in told
 
 
@@ -191,11 +193,12 @@ class Interrupts:
     """Progress that stops the training after some epochs, and tells of them."""
 
     def __init__(self, after=None):
-        self.after, self.epochs = after, []
+        self.after, self.epochs, self.said = after, [], set()
 
     def __call__(self, what, done, total):
         if what.startswith("Training on"):
             self.epochs.append(done)
+            self.said.add(what)
             if done == self.after:
                 raise KeyboardInterrupt
 
@@ -216,7 +219,8 @@ def test_an_interrupted_training_goes_on_where_it_stopped(shop, tmp_path):
     assert not (tmp_path / "parts").exists()
     rest = Interrupts()
     found = train("parts", rest)
-    assert rest.epochs[0] == 3
+    assert rest.epochs[:2] == [2, 3]
+    assert rest.said == {"Training on hand, going on after epoch 2"}
     assert found.fingerprint == whole.fingerprint
     assert found.details == whole.details
     for name in ("history.csv", "split.parquet"):
@@ -234,8 +238,36 @@ def test_a_training_of_other_settings_takes_nothing_up(shop, tmp_path):
         )
     other, told = replace(plan, training=training(epochs=2, seed=9)), Interrupts()
     train_run(catalog, tmp_path / "run", hand=hand, plan=other, progress=told)
-    assert told.epochs[:2] == [1, 2]
+    assert told.epochs[:3] == [0, 1, 2]
+    assert told.said == {"Training on hand"}
     assert not (tmp_path / "run.unfinished").exists()
+
+
+def test_a_training_on_a_changed_catalogue_takes_nothing_up(shop, tmp_path):
+    catalog, hand, _ = shop
+    plan = replace(WORDS_ONLY, train_on="hand", training=training(epochs=2))
+    with pytest.raises(KeyboardInterrupt):
+        train_run(
+            catalog, tmp_path / "run", hand=hand, plan=plan, progress=Interrupts(1)
+        )
+    titles = catalog.titles.copy()
+    titles[0] = "a title of words that no other product has"
+    told = Interrupts()
+    changed = replace(catalog, titles=titles)
+    train_run(changed, tmp_path / "run", hand=hand, plan=plan, progress=told)
+    assert told.epochs[0] == 0
+
+
+def test_a_folder_of_other_files_is_not_replaced(shop, tmp_path):
+    catalog, hand, _ = shop
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(SimprodError, match="are no trained encoder and would be lost"):
+        train_run(catalog, tmp_path, hand=hand, plan=WORDS_ONLY)
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+    run = tmp_path / "run"
+    for options in ({"tensorboard": run / "logs"}, {"store": run / "features"}):
+        with pytest.raises(SimprodError, match="would be lost there"):
+            train_run(catalog, run, hand=hand, plan=WORDS_ONLY, **options)
 
 
 def test_groups_train_without_any_pair(shop, tmp_path):
