@@ -53,7 +53,9 @@ def shop(
 def pairs(
     catalog: CatalogPath,
     out: Annotated[Path, typer.Option(help="Pairs to write: .csv or .parquet.")],
-    num_pairs: Annotated[int, typer.Option(help="About how many pairs.")] = 10_000,
+    num_pairs: Annotated[
+        int, typer.Option(min=2, help="About how many pairs.")
+    ] = 10_000,
     near_column: Annotated[
         Optional[str],
         typer.Option(help="Half of the dissimilar pairs share this column's value."),

@@ -23,7 +23,7 @@ _LOG, _VOTES, _LIMITS, _QUALITY = "The log", "Votes", "Limits", "Quality"
 
 def mine(
     events: Annotated[
-        Path, typer.Argument(help="Event log: CSV, JSONL (OTTO's too) or Parquet.")
+        Path, typer.Argument(help="Event log: CSV, TSV, JSONL (OTTO's too), Parquet.")
     ],
     out: Annotated[Path, typer.Option(help="Pairs to write: .csv or .parquet.")],
     session_column: Annotated[

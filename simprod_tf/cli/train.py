@@ -264,19 +264,15 @@ def _kept(history: Sequence[EpochReport], monitor: str | None) -> str:
     """Returns which epoch the encoder is of, and what decided that."""
     from simprod_tf.training.settings import MONITORS
 
-    measured = history[0].logs
     names = [f"val_{name}" for name in ([monitor] if monitor else MONITORS)]
-    name = next((name for name in names if name in measured), None)
+    name = next((name for name in names if name in history[0].logs), None)
     if name is None:
         return (
             f"Epoch {len(history)}, the last, is kept: the validation side has nothing "
             "to choose by"
         )
     best = max(history, key=lambda one: np.nan_to_num(one.logs[name], nan=-np.inf))
-    return (
-        f"Epoch {best.epoch} of {len(history)} is kept: "
-        f"{name} {best.logs[name]:.3f}, {measured[name]:.3f} after the first"
-    )
+    return f"Epoch {best.epoch} of {len(history)} is kept: {name} {best.logs[name]:.3f}"
 
 
 def _decided(details) -> str:  # type: ignore[no-untyped-def]

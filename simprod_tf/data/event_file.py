@@ -111,6 +111,11 @@ def _open_jsonl(path: Path, engine: Embedded) -> EventFile:
 
 
 def _open_parquet(path: Path, engine: Embedded) -> EventFile:
+    with open(path, "rb") as raw:
+        # Every Parquet file ends in these bytes, after what says where all else is.
+        raw.seek(max(0, path.stat().st_size - len(_PARQUET_END)))
+        if raw.read() != _PARQUET_END:
+            raise InputError("no Parquet file, or one cut short.", path=path)
     rows = f"read_parquet({sql_text(str(path))})"
     file = EventFile(path, rows, {})
     with file.reading():
@@ -162,6 +167,7 @@ def _readable(error: QueryError, path: Path) -> InputError:
     return InputError(" ".join(kept), path=path, row=row)
 
 
+_PARQUET_END = b"PAR1"
 _JSON_SUFFIXES = (".jsonl", ".ndjson")
 _OPENERS: dict[str, Callable[[Path, Embedded], EventFile]] = {
     ".csv": _open_csv,

@@ -214,13 +214,16 @@ class TrainingSettings:
         for name in ("epochs", "patience"):
             _require_at_least(1, name, getattr(self, name))
         _require_above_0("mined_weight", self.mined_weight)
-        _require_one_of("batches", self.form, FORMS[self.loss.name])
+        _require_one_of(
+            f"batches of {self.loss.name}", self.form, FORMS[self.loss.name]
+        )
         if self.monitor is not None:
             _require_one_of("monitor", self.monitor, MONITORS)
         drawn = self.negatives.hard or self.negatives.random
         if drawn and self.form == "groups":
             raise ValueError(
-                "drawn negatives are pairs: groups of products bring their own."
+                "drawn negatives are pairs, and batches of groups bring their own: "
+                "leave them out, or choose another loss or form of batches."
             )
 
     @property

@@ -126,6 +126,7 @@ def test_pairs_are_drawn_from_groups(simprod, work):
         ("search index --title mug", 2, "a picture or a title needs --model"),
         ("export none --out m", 1, "none holds no trained encoder"),
         ("shop s --products 0", 2, "products must be"),
+        ("pairs shop/catalog.csv --num-pairs 0 --out p.csv", 2, "--num-pairs"),
         ("train shop/catalog.csv --margin 9 --hand-pairs shop/hand_pairs.csv --out r",
          2, "margin must be in"),
         ("train shop/catalog.csv --image-tower big --hand-pairs shop/hand_pairs.csv "

@@ -213,7 +213,7 @@ def test_options_that_mean_more_than_one_setting():
     ("options", "message"),
     [
         (("--loss", "hinge"), "loss must be one of contrastive"),
-        (("--loss", "arcface", "--batches", "twin"), "batches must be one of groups"),
+        (("--loss", "arcface", "--batches", "twin"), "must be one of groups"),
         (
             ("--loss", "triplet_hard", "--hard-negatives", 2),
             "drawn negatives are pairs",
@@ -231,6 +231,21 @@ def test_options_that_do_not_fit_are_usage_errors(options, message):
     )
     assert done.exit_code == 2
     assert message in " ".join(done.output.replace("│", " ").split())
+
+
+def test_the_epoch_that_is_kept_is_told():
+    from simprod_tf.cli.train import _kept
+    from simprod_tf.training.settings import EpochReport
+
+    def history(**columns):
+        rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
+        return [EpochReport(n, 9, row) for n, row in enumerate(rows, start=1)]
+
+    both = history(val_map_at_r=[0.9, 0.8], val_pr_auc=[float("nan"), 0.25])
+    assert _kept(both, None) == "Epoch 2 of 2 is kept: val_pr_auc 0.250"
+    assert _kept(both, "map_at_r") == "Epoch 1 of 2 is kept: val_map_at_r 0.900"
+    told = _kept(history(loss=[2.0, 1.0]), None)
+    assert told.startswith("Epoch 2, the last, is kept: the validation side has noth")
 
 
 def test_groups_alone_train_with_arcface(simprod, work):

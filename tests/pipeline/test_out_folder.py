@@ -31,5 +31,7 @@ def test_what_lies_in_a_replaced_folder_is_refused(tmp_path):
     require_outside(tmp_path / "run", None, "logs")
     require_outside(tmp_path / "run", tmp_path / "run-logs", "logs")
     for inner in (tmp_path / "run", tmp_path / "run" / "logs", tmp_path / "run/../run"):
-        with pytest.raises(InputError, match="logs would be lost there, since .*run is"):
+        with pytest.raises(
+            InputError, match="logs would be lost there, since .*run is"
+        ):
             require_outside(tmp_path / "run", inner, "logs")

@@ -181,8 +181,10 @@ def test_what_cannot_be_trained_is_refused(shop, tmp_path):
     with pytest.raises(SimprodError, match="there are no mined pairs"):
         train_run(catalog, tmp_path / "a", hand=hand, plan=TrainPlan(train_on="mined"))
     similar = hand.where(hand.labels == 1)
+    # To npairs, the default, all others in a batch are dissimilar.
+    plan = replace(QUICK, training=training(loss=LossSettings("contrastive")))
     with pytest.raises(SimprodError, match="needs similar and dissimilar pairs"):
-        train_run(catalog, tmp_path / "a", hand=similar, plan=QUICK)
+        train_run(catalog, tmp_path / "a", hand=similar, plan=plan)
     split = leaky(catalog)
     with pytest.raises(SimprodError, match="the split leaks"):
         train_run(catalog, tmp_path / "a", hand=hand, split=split, plan=QUICK)

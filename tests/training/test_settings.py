@@ -94,12 +94,12 @@ def test_a_report_has_the_loss_at_hand():
         (
             TrainingSettings,
             {"loss": LossSettings("arcface"), "batch": BatchSettings("twin")},
-            "batches must be one of groups, got 'twin'",
+            "must be one of groups, got 'twin'",
         ),
         (
             TrainingSettings,
             {"batch": BatchSettings("groups"), "negatives": NegativeSettings(hard=2)},
-            "drawn negatives are pairs: groups of products bring their own",
+            "drawn negatives are pairs, and batches of groups bring their own",
         ),
         (
             TrainingSettings,
