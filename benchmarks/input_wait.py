@@ -98,7 +98,7 @@ def main() -> None:
     settings = EncoderSettings(embedding_dim=EMBEDDING, hidden_units=HIDDEN)
     head = build_head([VectorSource("tower", DIM, "image")], settings)
     model = build_pairwise(head)
-    optimizer = build_optimizer(OptimizerSettings(), model, total_steps=1)
+    optimizer = build_optimizer(OptimizerSettings(), model, steps_per_epoch=1, epochs=1)
     model.compile(optimizer, contrastive_loss(1.0), weighted_metrics=[])
     model.train_step_of = tf.function(model.train_step, reduce_retracing=True)
     with tempfile.TemporaryDirectory() as folder:
