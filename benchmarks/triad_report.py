@@ -61,10 +61,12 @@ def triad_table(rows: list[Row], measure: Measure) -> str:
 
 def ablation_table(rows: list[Row]) -> str:
     """Returns each variant beside the default, seed by seed."""
-    lines = ["| variant | MAP@R | less the default's | PR-AUC | less the default's |"]
-    lines.append("| --- " * 5 + "|")
+    lines = [
+        "| variant | seeds | MAP@R | less the default's | PR-AUC | less the default's |"
+    ]
+    lines.append("| --- " * 6 + "|")
     for variant in dict.fromkeys(row.variant for row in rows):
-        cells = []
+        cells = [str(sum(row.variant == variant for row in rows))]
         for measure in MEASURES.values():
             own = {r.seed: measure(r) for r in rows if r.variant == variant}
             default = {r.seed: measure(r) for r in rows if r.variant == DEFAULT}
