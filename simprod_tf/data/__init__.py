@@ -11,6 +11,7 @@ Each module is imported by its own name:
     pairs           Pairs, read_pairs, write_pairs
     group_pairs     pairs drawn from the catalogue's own groups
     split           train, validation and test without leaks
+    components      what hangs together by edges and similar pairs
     leakage         what they share that they should not
     picture_hash    near-identical pictures
     vectors         precomputed vectors of products

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from simprod_tf.data.catalog import Catalog, Progress, text_array
+from simprod_tf.data.components import components, similar_edges
 from simprod_tf.data.leakage import SIDES, leakage_report, shared_keys
 from simprod_tf.data.pairs import Pairs
 from simprod_tf.data.picture_hash import PictureGroups, near_duplicates
@@ -158,13 +157,8 @@ def _components(
     """Returns the [P] component number of each product."""
     edges = [_to_first(key) for key in shared_keys(catalog, near).values()]
     if hand_pairs is not None:
-        positive = hand_pairs.where(hand_pairs.labels == 1)
-        ends = (positive.anchor_ids, positive.other_ids)
-        edges.append(np.stack([catalog.rows_of(ids) for ids in ends], axis=1))
-    rows = np.concatenate(edges)
-    size = len(catalog)
-    graph = coo_matrix((np.ones(len(rows)), (rows[:, 0], rows[:, 1])), (size, size))
-    return connected_components(graph, directed=False)[1]
+        edges.append(similar_edges(catalog, hand_pairs))
+    return components(np.concatenate(edges), len(catalog))
 
 
 def _to_first(key: np.ndarray) -> np.ndarray:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from simprod_tf.data.catalog import Catalog
+from simprod_tf.data.components import similar_components
 from simprod_tf.data.pairs import Pairs
 from simprod_tf.features.augment import AugmentSettings
 from simprod_tf.features.batch_dataset import Drawn, batch_dataset, require_at_least
@@ -38,7 +37,7 @@ def product_classes(
         allowed[:] = False
         allowed[catalog.rows_of(ids)] = True
     if pairs is not None:
-        named = _components(catalog, pairs if ids is None else pairs.within(ids))
+        named = similar_components(catalog, pairs if ids is None else pairs.within(ids))
     else:
         named = np.unique(catalog.groups.astype(str), return_inverse=True)[1]
         allowed &= catalog.groups != ""
@@ -160,14 +159,6 @@ def pairs_of_classes(
     # A product is of its own class, but no pair.
     label = tf.linalg.set_diag(label, tf.zeros_like(roots))
     return inputs, label, share * weight
-
-
-def _components(catalog: Catalog, pairs: Pairs) -> np.ndarray:
-    """Returns the [P] number of what hangs together by similar pairs."""
-    similar = pairs.where(pairs.labels == 1)
-    ends = catalog.rows_of(similar.anchor_ids), catalog.rows_of(similar.other_ids)
-    graph = coo_matrix((np.ones(len(similar)), ends), (len(catalog),) * 2)
-    return connected_components(graph, directed=False)[1]
 
 
 def _num_parts(sizes: np.ndarray, products_per_group: int) -> np.ndarray:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from simprod_tf.data.catalog import Catalog
+from simprod_tf.data.components import similar_components
 from simprod_tf.data.pairs import Pairs, canonical_pairs
 
 # In the order in which they are asked: a pair is counted under the first that holds.
@@ -74,12 +73,9 @@ def guards_of(catalog: Catalog, positives: Pairs, near: np.ndarray | None) -> Gu
     if near is not None and len(near) != len(catalog):
         raise ValueError(f"near has {len(near)} rows for {len(catalog)} products.")
     rows = catalog.rows_of(positives.anchor_ids), catalog.rows_of(positives.other_ids)
-    similar = positives.labels == 1
-    ends = rows[0][similar], rows[1][similar]
-    graph = coo_matrix((np.ones(len(ends[0])), ends), (len(catalog),) * 2)
     keys = {
         GROUP: text_keys(catalog.groups),
-        SIMILAR: connected_components(graph, directed=False)[1],
+        SIMILAR: similar_components(catalog, positives),
         TITLE: text_keys(catalog.titles),
     }
     if near is not None:
