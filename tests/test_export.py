@@ -147,6 +147,7 @@ def test_a_trained_encoder_comes_back_the_same(trained, tmp_path, odd_products):
     assert (again.encode(odd_products) == trained.encode(odd_products)).all()
 
 
+@pytest.mark.slow
 def test_sources_of_every_kind_answer_alike_in_training_and_serving(
     of_everything, tmp_path, picture
 ):

@@ -87,6 +87,7 @@ def test_evaluate_writes_a_report(simprod, rows_of, work):
     assert "data:image/jpeg;base64" in report
 
 
+@pytest.mark.slow
 def test_an_index_of_another_encoder_is_refused(simprod, work):
     done = simprod("export", "runs/both", "--out", "saved_models/again", cwd=work)
     assert done.returncode == 0, done.stderr

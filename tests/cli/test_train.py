@@ -32,6 +32,7 @@ def work(simprod, tmp_path_factory):
 EMBED = ("embed", "shop/catalog.csv", "--store", "features", "--image-tower", "small")
 
 
+@pytest.mark.slow
 def test_embed_computes_each_picture_once(simprod, work):
     first = simprod(*EMBED, "--out", "small.npy", cwd=work)
     assert first.returncode == 0, first.stderr
@@ -248,6 +249,7 @@ def test_the_epoch_that_is_kept_is_told():
     assert told.startswith("Epoch 2, the last, is kept: the validation side has noth")
 
 
+@pytest.mark.slow
 def test_groups_alone_train_with_arcface(simprod, work):
     done = simprod(
         "train", "shop/catalog.csv", "--loss", "arcface", "--epochs", 1, "--scale", 16,
@@ -263,6 +265,7 @@ def test_groups_alone_train_with_arcface(simprod, work):
     assert not (work / "runs" / "groups.unfinished").exists()
 
 
+@pytest.mark.slow
 def test_what_only_the_training_finds_is_one_line_too(simprod, work):
     for options, message in (
         (("--strategy", "multi-worker"), "TF_CONFIG, which is not set"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -145,11 +147,6 @@ def test_what_is_not_there_is_refused():
         ("groups", {"products": catalog("xxx.....")}, "takes two groups"),
         (
             "hand",
-            {"hand": pairs("ab1 bc1 fg0")},
-            "2 pairs lie on the training side, 2 of them similar",
-        ),
-        (
-            "hand",
             {"hand": pairs("ab0 bc0 fg1")},
             "2 pairs lie on the training side, 0 of them similar",
         ),
@@ -159,9 +156,25 @@ def test_what_is_not_there_is_refused():
             labels(train_on=train_on, **kw)
 
 
-def test_drawn_negatives_make_up_for_dissimilar_pairs():
-    training = TrainingSettings(negatives=NegativeSettings(random=1))
-    plan = TrainPlan(training=training, train_on="hand")
+def test_the_best_epoch_is_watched_on_all_labels_of_the_kind():
+    for train_on, watched in (
+        ("hand", "fg1 fh0"),
+        ("both", "fg1 fh0 gh1"),
+        ("mined", "fg1 fh0 gh1"),
+    ):
+        assert as_text(labels(train_on=train_on).watched) == watched
+    assert labels(hand=pairs("ab1 ac0"), mined=None).watched is None
+
+
+def test_losses_of_both_labels_need_both():
+    contrastive = TrainingSettings(loss=LossSettings("contrastive"))
+    plan = TrainPlan(training=contrastive, train_on="hand")
+    with pytest.raises(SimprodError, match="2 pairs lie on .* side, 2 of them similar"):
+        labels(plan, hand=pairs("ab1 bc1 fg0"))
+    # To npairs the rest of the batch is dissimilar; drawn pairs do for the others.
+    assert as_text(labels(train_on="hand", hand=pairs("ab1 fg1")).train) == "ab1"
+    drawn = replace(contrastive, negatives=NegativeSettings(random=1))
+    plan = TrainPlan(training=drawn, train_on="hand")
     assert as_text(labels(plan, hand=pairs("ab1 fg1")).train) == "ab1"
 
 

@@ -55,7 +55,9 @@ def test_rare_words_are_those_of_few_titles(catalog):
 
 
 def test_unknown_words_fill_buckets_and_the_others_weigh_nothing(catalog):
-    words = WordSettings(dim=4, epochs=1, min_count=2, unknown="hash", buckets=500)
+    words = WordSettings(
+        dim=4, epochs=1, min_count=2, unknown="hash", buckets=500, weighting="plain"
+    )
     found = prepared(catalog, words=words)
     (text,) = [one for one in found.sources if one.name == "text"]
     assert text.weights.shape == (3 + 500,)

@@ -231,6 +231,7 @@ def test_an_interrupted_training_goes_on_where_it_stopped(shop, tmp_path):
     assert not (tmp_path / "parts.unfinished").exists()
 
 
+@pytest.mark.slow
 def test_a_training_of_other_settings_takes_nothing_up(shop, tmp_path):
     catalog, hand, _ = shop
     plan = replace(WORDS_ONLY, train_on="hand", training=training(epochs=2))
@@ -245,6 +246,7 @@ def test_a_training_of_other_settings_takes_nothing_up(shop, tmp_path):
     assert not (tmp_path / "run.unfinished").exists()
 
 
+@pytest.mark.slow
 def test_a_training_on_a_changed_catalogue_takes_nothing_up(shop, tmp_path):
     catalog, hand, _ = shop
     plan = replace(WORDS_ONLY, train_on="hand", training=training(epochs=2))

@@ -144,6 +144,7 @@ def test_a_pattern_without_a_layer_is_refused_with_those_there_are(toy):
         )
 
 
+@pytest.mark.slow
 def test_the_tower_goes_at_its_own_rate(toy):
     def steps(tower_rate):
         tuning = FineTuning(tower_rate=tower_rate)

@@ -106,6 +106,7 @@ def test_interrupted_it_ends_as_if_it_had_not_been(toy, tmp_path, moment, kw):
     assert_equal(found, whole)
 
 
+@pytest.mark.slow
 def test_interrupted_in_each_of_two_parts_it_ends_as_if_it_had_not_been(toy, tmp_path):
     chosen = settings(fine_tuning=FineTuning(head_epochs=2, tower_rate=0.5))
     kw = {"pictures": True}
