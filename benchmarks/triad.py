@@ -32,7 +32,7 @@ from simprod_tf.data.events import read_events
 from simprod_tf.data.group_pairs import draw_group_pairs
 from simprod_tf.data.mining import mine_pairs
 from simprod_tf.data.pairs import Pairs, pairs_from_table, read_pairs
-from simprod_tf.data.picture_hash import near_duplicates
+from simprod_tf.data.picture_hash import PictureGroups, near_duplicates
 from simprod_tf.data.split import Split, split_catalog
 from simprod_tf.data.synthetic import ShopSettings, make_shop
 from simprod_tf.engine.embedded import Embedded
@@ -107,8 +107,8 @@ class Shop:
         return replace(self.truth, groups=text_array([""] * len(self.truth)))
 
     @cached_property
-    def near(self) -> np.ndarray:
-        """[P] near-identical pictures."""
+    def near(self) -> PictureGroups:
+        """Near-identical pictures."""
         return near_duplicates(self.truth)
 
     @cached_property
@@ -198,20 +198,20 @@ def judged(
     fitted, arrays, epochs = trained(
         shop, plan, shop.all_hand.where(np.arange(num_hand))
     )
-    found = Embedder(fitted, arrays).embed(shop.test)
+    embedder = Embedder(fitted, arrays)
+    found = embedder.embed(shop.test)
     groups, ids = shop.truth.groups[shop.test], shop.truth.ids[shop.test]
     retrieval = retrieval_metrics(
         found, found, groups, groups, query_ids=ids, candidate_ids=ids
     )
-    place = {id: row for row, id in enumerate(ids)}
-    anchors, others = (
-        found[[place[id] for id in side]]
-        for side in (shop.test_pairs.anchor_ids, shop.test_pairs.other_ids)
+    distances = embedder.distances(
+        shop.truth.rows_of(shop.test_pairs.anchor_ids),
+        shop.truth.rows_of(shop.test_pairs.other_ids),
     )
     return Row(
         shop.noise, num_hand, shop.seed, model, variant, epochs,
         float(retrieval.map_at_r.mean()),
-        pr_auc(shop.test_pairs.labels, np.linalg.norm(anchors - others, axis=1)),
+        pr_auc(shop.test_pairs.labels, distances),
     )  # fmt: skip
 
 

@@ -232,13 +232,10 @@ class _Run:
 
     def _distances(self, arrays: Mapping[str, Any], pairs: Pairs) -> np.ndarray:
         """Returns the [N] distances of pairs."""
-        both = [
-            self.products.rows_of(ids) for ids in (pairs.anchor_ids, pairs.other_ids)
-        ]
-        rows, places = np.unique(np.concatenate(both), return_inverse=True)
-        found = Embedder(self.prepared.model, arrays).embed(rows)
-        anchors, others = np.split(found[places], 2)
-        return np.linalg.norm(anchors - others, axis=1)
+        return Embedder(self.prepared.model, arrays).distances(
+            self.products.rows_of(pairs.anchor_ids),
+            self.products.rows_of(pairs.other_ids),
+        )
 
     def _backup(self, out: Path) -> Path:
         """Returns where this training goes on from; another one has another place."""
@@ -283,6 +280,7 @@ class _ShownProgress(tf.keras.callbacks.Callback):
         self._progress(self.what, epoch, self._epochs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        log.info("epoch %d of %d: %s", epoch + 1, self._epochs, logs)
         self._progress(self.what, epoch + 1, self._epochs)
 
 

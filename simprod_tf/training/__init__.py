@@ -6,10 +6,9 @@ objective    name of a loss -> its Keras model and its batches
 negative_pool  negatives drawn while training, anew every few epochs
 optimizer    AdamW, a rate for each part of the model, warm-up, cosine, clipping
 freezing     which layers are trained; layer_path: names of layers in nested models
-callbacks    measures at each epoch's end, the clock's hand, progress
+callbacks    measures at each epoch's end, the clock's hand
 embedder     embeds a catalogue's rows by the present weights
 stopping     early stopping that survives being killed
-metrics      Keras metrics of a batch
 projector    embeddings for TensorBoard's Embedding Projector
 strategy     several devices and machines
 precision    mixed precision, and back to float32

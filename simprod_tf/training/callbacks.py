@@ -1,4 +1,4 @@
-"""What happens around each epoch: measures on validation data, seeds, progress.
+"""What happens around each epoch: measures on validation data, seeds.
 
 Measures put their values into Keras' `logs`: whatever stands after them in the list of
 callbacks (early stopping, checkpoints, CSV, TensorBoard, Keras' own history) sees them.
@@ -6,8 +6,7 @@ callbacks (early stopping, checkpoints, CSV, TensorBoard, Keras' own history) se
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,6 @@ from simprod_tf.features.epoch_clock import EpochClock
 from simprod_tf.model.regularisation import reset_generators
 from simprod_tf.training.embedder import Embedder
 from simprod_tf.training.settings import EpochReport
-
-log = logging.getLogger(__name__)
 
 
 class RetrievalMetrics(tf.keras.callbacks.Callback):
@@ -121,19 +118,15 @@ class PairMetrics(tf.keras.callbacks.Callback):
                 f"{len(pairs)} pairs {pairs.num_positives} are similar."
             )
         self._embedder = Embedder(encoder, arrays, batch_size=batch_size)
-        both = [catalog.rows_of(pairs.anchor_ids), catalog.rows_of(pairs.other_ids)]
-        # Each product once, however many pairs it is in.
-        self._rows, places = np.unique(np.concatenate(both), return_inverse=True)
-        self._anchors, self._others = np.split(places, 2)
+        self._anchors = catalog.rows_of(pairs.anchor_ids)
+        self._others = catalog.rows_of(pairs.other_ids)
         self._labels, self._name = pairs.labels, name
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Measures."""
         if logs is None:
             return
-        embeddings = self._embedder.embed(self._rows)
-        apart = embeddings[self._anchors] - embeddings[self._others]
-        distances = np.linalg.norm(apart, axis=1)
+        distances = self._embedder.distances(self._anchors, self._others)
         logs[f"{self._name}_pr_auc"] = pr_auc(self._labels, distances)
 
 
@@ -170,26 +163,6 @@ class ClockHand(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Sets the clock on, for the iterator of the epoch to come."""
         self._clock.epoch = epoch + 1
-
-
-class ShownEpochs(tf.keras.callbacks.Callback):
-    """Keeps and passes on what each epoch came to."""
-
-    def __init__(
-        self, epochs: int, on_epoch: Callable[[EpochReport], None] | None = None
-    ) -> None:
-        """Takes the number of epochs, and what is called with each report."""
-        super().__init__()
-        self._epochs, self._on_epoch = epochs, on_epoch
-        self.reports: list[EpochReport] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Reports."""
-        report = epoch_report(epoch, self._epochs, logs or {})
-        log.info("%s", report)
-        self.reports.append(report)
-        if self._on_epoch:
-            self._on_epoch(report)
 
 
 def epoch_report(epoch: int, epochs: int, logs: Mapping[str, Any]) -> EpochReport:

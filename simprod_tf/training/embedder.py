@@ -65,6 +65,12 @@ class Embedder:
         # Half precision leaves lengths a little off 1.
         return _unit_length(np.concatenate(blocks))
 
+    def distances(self, anchors: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Returns the [N] L2 distances of pairs of rows; each row is embedded once."""
+        rows, places = np.unique(np.concatenate([anchors, others]), return_inverse=True)
+        first, second = np.split(self.embed(rows)[places], 2)
+        return np.linalg.norm(first - second, axis=1)
+
 
 def _unit_length(embeddings: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)

@@ -9,7 +9,7 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from simprod_tf.training.callbacks import (
     ClockHand,
     PairMetrics,
     RetrievalMetrics,
-    ShownEpochs,
     epoch_report,
 )
 from simprod_tf.training.embedder import Embedder
@@ -109,7 +108,6 @@ def fit_encoder(
     augment: AugmentSettings | None = None,
     backup: str | Path | None = None,
     callbacks: Sequence[tf.keras.callbacks.Callback] = (),
-    on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> list[EpochReport]:
     """Fits `encoder` in place and returns what each epoch came to.
 
@@ -126,7 +124,6 @@ def fit_encoder(
         backup: Folder from which the same training goes on after an interruption;
             removed at the end. None for none.
         callbacks: Further Keras callbacks; they see the measures of validation.
-        on_epoch: Called after each epoch.
 
     Raises:
         SimprodError: the validation side lacks what `settings.monitor` watches, or the
@@ -144,7 +141,7 @@ def fit_encoder(
             tuple(towers),
             Path(scratch if backup is None else backup),
         )
-        rows = fit.run(callbacks, ShownEpochs(settings.epochs, on_epoch))
+        rows = fit.run(callbacks)
     if backup is not None:
         shutil.rmtree(backup, ignore_errors=True)
     return [epoch_report(int(row["epoch"]), settings.epochs, row) for row in rows]
@@ -190,7 +187,7 @@ class _Fit:
     towers: tuple[str, ...]
     folder: Path
 
-    def run(self, further: Sequence[Any], shown: ShownEpochs) -> list[dict[str, float]]:
+    def run(self, further: Sequence[Any]) -> list[dict[str, float]]:
         """Returns the logs of each epoch."""
         monitor = self.monitor()
         labels, drawing = self.labels()
@@ -221,7 +218,6 @@ class _Fit:
                     stopping,
                     self.backup(part),
                     hand,
-                    shown,
                     *further,
                 ],
                 verbose=0,

@@ -66,10 +66,11 @@ def test_tables_beyond_the_limit_go_to_the_temporary_folder(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_closing_twice_does_no_harm() -> None:
-    engine = Embedded()
+def test_closing_twice_does_no_harm(tmp_path: Path) -> None:
+    engine = Embedded(temp_directory=tmp_path)
     engine.close()
     engine.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_temporary_folder_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ def test_a_new_an_empty_and_an_own_folder_may_be_replaced(tmp_path):
     require_replaceable(tmp_path, "index")
     write_manifest(tmp_path, {"kind": "index"})
     require_replaceable(tmp_path, "index")
+    # It only looks.
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
 def test_what_others_wrote_is_refused(tmp_path):

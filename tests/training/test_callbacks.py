@@ -18,7 +18,7 @@ from simprod_tf.training.callbacks import (
     ClockHand,
     PairMetrics,
     RetrievalMetrics,
-    ShownEpochs,
+    epoch_report,
 )
 from simprod_tf.training.embedder import Embedder
 
@@ -119,6 +119,13 @@ def test_stored_half_precision_features_are_embedded():
     assert found.dtype == np.float32
 
 
+def test_distances_of_pairs_are_those_of_the_circle():
+    embedder = Embedder(identity(), on_circle(0, 60, 180))
+    found = embedder.distances(np.array([0, 2, 1, 0]), np.array([1, 0, 1, 2]))
+    # A chord of 60 degrees is as long as the radius, one of 180 twice that.
+    np.testing.assert_allclose(found, [1, 2, 0, 2], atol=1e-6)
+
+
 def test_what_cannot_be_measured_is_refused(toy):
     encoder, arrays = identity(), on_circle(0, 10)
     with pytest.raises(ValueError, match="no two products to search among"):
@@ -158,10 +165,7 @@ def test_the_hand_sets_the_clock_before_each_pass_and_repeats_the_draws(toy):
     assert not np.array_equal(draws[0], draws[1])
 
 
-def test_epochs_are_shown_as_reports():
-    told = []
-    shown = ShownEpochs(5, told.append)
-    shown.on_epoch_end(1, {"loss": 0.5, "val_pr_auc": 0.9})
-    assert told == shown.reports
-    assert (told[0].epoch, told[0].epochs, told[0].loss) == (2, 5, 0.5)
-    assert told[0].logs == {"loss": 0.5, "val_pr_auc": 0.9}
+def test_logs_are_told_as_a_report():
+    told = epoch_report(1, 5, {"epoch": 1, "loss": 0.5, "val_pr_auc": 0.9})
+    assert (told.epoch, told.epochs, told.loss) == (2, 5, 0.5)
+    assert told.logs == {"loss": 0.5, "val_pr_auc": 0.9}
