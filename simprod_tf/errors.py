@@ -4,6 +4,7 @@
       InputError               a file or a row of it is wrong; says which
       FingerprintError         things made by different encoders were brought together
       ModelError               weights, a run or a SavedModel cannot be used
+      RecallError              a search finds less than was asked for
       ThresholdError           no threshold reaches what was asked for
       MissingLibraryError      an optional library is not there
       QueryError               the data engine refused SQL or data (engine.embedded)
@@ -39,6 +40,10 @@ class FingerprintError(SimprodError):
 
 class ModelError(SimprodError):
     """Weights, a training run or a SavedModel are damaged or do not fit."""
+
+
+class RecallError(SimprodError):
+    """An approximate index does not find the wanted share of the neighbours."""
 
 
 class ThresholdError(SimprodError):

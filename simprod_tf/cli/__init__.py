@@ -12,11 +12,14 @@ from typing import Annotated
 import typer
 
 from simprod_tf import __version__
-from simprod_tf.cli import data, features, matching, model, train, weights
+from simprod_tf.cli import data, features, index, matching, model, train, weights
 from simprod_tf.cli.console import print_error, quiet
 from simprod_tf.cli.demo import demo
+from simprod_tf.cli.explain import explain
+from simprod_tf.cli.export_index import export_index
 from simprod_tf.cli.mining import mine
 from simprod_tf.cli.split import split
+from simprod_tf.cli.versions import rollback, versions
 from simprod_tf.errors import SimprodError
 
 log = logging.getLogger(__name__)
@@ -41,9 +44,17 @@ for command in (
     features.words,
     train.train,
     model.export,
-    matching.index,
+    index.index,
+    index.add,
+    index.remove,
+    index.compact,
+    export_index,
     matching.search,
+    matching.threshold,
     matching.match,
+    versions,
+    rollback,
+    explain,
     model.evaluate,
 ):
     app.command()(command)

@@ -1,4 +1,4 @@
-"""Sub-commands on embeddings: index, search, match."""
+"""Sub-commands that ask an index: search, threshold, match."""
 
 from __future__ import annotations
 
@@ -7,69 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from simprod_tf.cli.console import bars, print_rows, read_products, say
-from simprod_tf.cli.data import CatalogPath, SkipBad
+from simprod_tf.cli.console import bars, options, print_rows, say
+from simprod_tf.cli.index import IndexPath
 from simprod_tf.errors import SimprodError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from simprod_tf.index.base import Index
-    from simprod_tf.matching.threshold import Decision
+    from simprod_tf.matching.decision import Decision
+    from simprod_tf.matching.decisions import Decisions
 
-IndexPath = Annotated[Path, typer.Argument(help="Folder that `simprod index` wrote.")]
 ModelPath = Annotated[
     Optional[Path], typer.Option(help="The SavedModel that made the index.")
 ]
-
-
-def index(
-    catalog: CatalogPath,
-    model: Annotated[Path, typer.Option(help="SavedModel: its folder or a version's.")],
-    out: Annotated[Path, typer.Option(help="Folder for the index.")],
-    kind: Annotated[str, typer.Option(help="auto, scann or exact.")] = "auto",
-    features: Annotated[
-        Optional[list[Path]],
-        typer.Option(help="Precomputed vectors that the encoder takes; repeatable."),
-    ] = None,
-    skip_bad: SkipBad = False,
-) -> None:
-    """Embed a catalogue and build its index of nearest neighbours.
-
-    Example: `simprod index shop/catalog.csv --model saved_models/shop --out index`
-    """
-    from simprod_tf.data.vectors import read_vectors
-    from simprod_tf.export import SavedEncoder
-    from simprod_tf.pipeline.embed import index_catalog
-    from simprod_tf.pipeline.out_folder import require_replaceable
-
-    if kind not in ("auto", "scann", "exact"):
-        raise typer.BadParameter(f"kind must be auto, scann or exact, got {kind!r}.")
-    require_replaceable(out, "index")
-    with bars() as progress:
-        encoder = SavedEncoder(model)
-        products = read_products(
-            catalog,
-            skip_bad=skip_bad,
-            progress=progress,
-            need_content=not encoder.inputs.has_more,
-        )
-        built, unknown = index_catalog(
-            encoder,
-            products,
-            out,
-            kind=kind,
-            files=[read_vectors(path) for path in features or ()],
-            progress=progress,
-        )
-    if unknown:
-        say(
-            f"{len(unknown)} products left out, since they have no picture and no word "
-            f"that the encoder knows: {', '.join(unknown[:5])}"
-            + (", ..." if len(unknown) > 5 else "")
-        )
-    exact = "exact" if built.is_exact else "approximate"
-    say(f"Index of {len(built)} products ({exact}) written to {out}")
 
 
 def search(
@@ -82,6 +33,13 @@ def search(
         Optional[Path], typer.Option(help="Show the titles from this catalogue.")
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many products.")] = 10,
+    where: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Only products that satisfy this, in SQL: \"category = 'mugs' AND "
+            'price < 20".'
+        ),
+    ] = None,
 ) -> None:
     """Find the products nearest to a product, a picture, a title, or both of these.
 
@@ -100,7 +58,7 @@ def search(
         query = found.embeddings_of([id])
     else:
         found, query = _open_with_query(index, model, image=image, title=title)
-    matches = found.search(query, k=k, exclude=[id])[0]
+    matches = found.search(query, k=k, exclude=[id], where=where)[0]
     decision = _decision(found)
     titles = _titles(catalog)
     rows = []
@@ -114,61 +72,199 @@ def search(
     print_rows(columns, rows)
 
 
+def threshold(
+    index: IndexPath,
+    pairs: Annotated[
+        Path,
+        typer.Option(help="Labelled pairs that training did not see: CSV or Parquet."),
+    ],
+    out: Annotated[Path, typer.Option(help="JSON file for the decision.")],
+    precision: Annotated[
+        float, typer.Option(help="Share of similar pairs among those accepted.")
+    ] = 0.95,
+    confidence: Annotated[
+        float, typer.Option(help="How often the promise must hold.")
+    ] = 0.95,
+    prior: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Share of similar pairs among the candidates, or `estimate`; by "
+            "default that of the labelled pairs."
+        ),
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="A column by whose values thresholds may differ.")
+    ] = "",
+    catalog: Annotated[
+        Optional[Path], typer.Option(help="The catalogue that holds this column.")
+    ] = None,
+) -> None:
+    """Choose the distance up to which products are similar, for a stated precision.
+
+    The precision is promised by a lower confidence bound; where the labelled pairs do
+    not suffice, nothing is promised, and the number is named that would be needed.
+
+    Example: `simprod threshold index --pairs shop/hand_pairs.csv --precision 0.8 --out
+    decision.json`
+    """
+    from datetime import date
+
+    from simprod_tf.data.pairs import read_pairs
+    from simprod_tf.index.build import load_index
+    from simprod_tf.matching.decisions import write_decisions
+    from simprod_tf.matching.views import Views
+    from simprod_tf.pipeline.index import views_of
+    from simprod_tf.pipeline.threshold import (
+        ThresholdSettings,
+        choose_decisions,
+        described,
+        labelled_rows,
+    )
+
+    settings = ThresholdSettings(precision, confidence, _prior(prior), category=by)
+    found = load_index(index)
+    labelled = labelled_rows(found, read_pairs(pairs, source="hand"))
+    if labelled.left_out:
+        say(f"{labelled.left_out} pairs left out: the index lacks a product of them")
+    categories = _column(found, by, catalog) if by else None
+    with bars() as progress, options():
+        decisions = choose_decisions(
+            Views(views_of(found)),
+            labelled,
+            settings,
+            encoder_fingerprint=found.encoder_fingerprint,
+            date=date.today().isoformat(),
+            categories=categories,
+            progress=progress,
+        )
+    write_decisions(decisions, out)
+    for line in described(decisions):
+        say(line)
+    say(f"Written to {out}")
+
+
 def match(
     index: IndexPath,
     out: Annotated[Path, typer.Option(help="Table to write: .parquet or .csv.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="At most, per product.")] = 10,
-    max_distance: Annotated[
-        Optional[float],
+    k: Annotated[
+        int, typer.Option("-k", min=1, help="Neighbours of a product, in each view.")
+    ] = 10,
+    decision: Annotated[
+        Optional[Path],
         typer.Option(
-            min=0, max=2, help="By default the threshold that training chose."
+            help="JSON file of `simprod threshold`; by default what training chose."
+        ),
+    ] = None,
+    max_distance: Annotated[
+        Optional[float], typer.Option(min=0, max=2, help="A threshold of your own.")
+    ] = None,
+    catalog: Annotated[
+        Optional[Path],
+        typer.Option(help="The catalogue: for keys, vetoes, thresholds by category."),
+    ] = None,
+    union: Annotated[
+        bool,
+        typer.Option(help="Accept a pair by its pictures or titles alone, too."),
+    ] = False,
+    keys: Annotated[
+        bool, typer.Option(help="A shared GTIN or model number makes a candidate.")
+    ] = False,
+    accept_keys: Annotated[
+        bool, typer.Option(help="... and is accepted, whatever the distance.")
+    ] = False,
+    veto: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="Refuse pairs that conflict in quantity, pack, model, brand or "
+            "condition; repeatable."
         ),
     ] = None,
     mutual: Annotated[
         bool, typer.Option(help="Only pairs that are each among the other's nearest.")
     ] = False,
+    keep: Annotated[
+        str, typer.Option(help="similar, or all: refused candidates as well.")
+    ] = "similar",
+    pairs: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Labelled pairs to judge the result by; they change nothing."
+        ),
+    ] = None,
+    only: Annotated[
+        Optional[Path],
+        typer.Option(help="A table with a column `id`: match these products alone."),
+    ] = None,
     groups: Annotated[
         Optional[Path], typer.Option(help="Also write groups of the same product.")
     ] = None,
+    previous: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Groups of an earlier run: names persist; with --only, the products "
+            "join these groups or found new ones."
+        ),
+    ] = None,
+    bridges: Annotated[
+        Optional[Path], typer.Option(help="Accepted pairs that lie between groups.")
+    ] = None,
+    linkage: Annotated[
+        str, typer.Option(help="Of groups: average, complete or single.")
+    ] = "average",
+    max_group_size: Annotated[
+        int, typer.Option(min=1, help="How many products a group may hold.")
+    ] = 50,
 ) -> None:
     """Write the similar-products table: every product with those like it.
 
-    Columns: `query_id`, `id`, `rank`, `distance`, `probability`.
+    Columns: `query_id`, `id`, `rank`, `distance`, `probability`, `decision`, `reasons`.
+    Groups: `id`, `group`.
 
-    Example: `simprod match index --out similar.parquet`
+    Example: `simprod match index --out similar.parquet --groups groups.parquet`
     """
-    from simprod_tf.data.tables import require_writable_suffix, write_table
+    from simprod_tf.data.catalog import read_catalog
+    from simprod_tf.data.pairs import read_pairs
+    from simprod_tf.data.tables import read_table, require_writable_suffix
     from simprod_tf.index.build import load_index
-    from simprod_tf.matching.grouping import group_matches
-    from simprod_tf.matching.matcher import find_matches
+    from simprod_tf.pipeline import match as run
 
-    for path in filter(None, (out, groups)):
+    if groups is None and (bridges is not None or previous is not None):
+        raise typer.BadParameter("--bridges and --previous go with --groups.")
+    for path in filter(None, (out, groups, bridges)):
         require_writable_suffix(path)
     found = load_index(index)
-    decision = _decision(found)
-    if max_distance is None:
-        if decision is None:
-            refused = (found.extra.get("decision") or {}).get("refused", "")
-            raise SimprodError(
-                f"the encoder of {index} has no threshold; give --max-distance. "
-                f"{refused}"
-            )
-        max_distance = decision.max_distance
-    with bars() as progress:
-        table = find_matches(
-            found,
+    with options():
+        settings = run.MatchSettings(
             k=k,
             max_distance=max_distance,
-            decision=decision,
+            union=union,
+            keys=keys,
+            accept_keys=accept_keys,
             mutual=mutual,
-            progress=lambda done, total: progress("Matching products", done, total),
+            veto=tuple(dict.fromkeys(veto or ())),
+            keep=keep,
         )
-    write_table(table, out)
-    say(f"{table.num_rows} matches up to distance {max_distance:.3f} written to {out}")
-    if groups is not None:
-        grouped = group_matches(table)
-        write_table(grouped.table, groups)
-        say(f"{grouped.table.num_rows} products in groups written to {groups}")
+    inputs = run.MatchInputs(
+        found,
+        decisions=_decisions(found, decision, needed=max_distance is None),
+        catalog=None
+        if catalog is None
+        else read_catalog(catalog, check_pictures=False).catalog,
+        pairs=None if pairs is None else read_pairs(pairs, source="hand"),
+        queries=None if only is None else _known(read_table(only).strings("id"), found),
+        previous=None if previous is None else read_table(previous).table,
+    )
+    with bars() as progress, options():
+        matched = run.match_run(
+            inputs,
+            run.MatchOutputs(out, groups, bridges),
+            settings,
+            grouping=run.GroupSettings(linkage, max_group_size),
+            progress=progress,
+        )
+    for line in run.described(matched):
+        say(line)
+    say(f"Written to {', '.join(str(one) for one in (out, groups, bridges) if one)}")
 
 
 def _open_with_query(
@@ -188,12 +284,71 @@ def _open_with_query(
 
 
 def _decision(index: Index) -> Decision | None:
-    from simprod_tf.matching.threshold import Decision
+    """Returns the decision that training made, which went with the index."""
+    from simprod_tf.matching.decision import Decision
 
     content = index.extra.get("decision")
     if not content or "refused" in content:
         return None
     return Decision.from_json(content)
+
+
+def _decisions(index: Index, path: Path | None, *, needed: bool) -> Decisions | None:
+    """Returns the decisions of a file, or what training chose."""
+    from simprod_tf.matching.decisions import Decisions, read_decisions
+    from simprod_tf.matching.views import WHOLE
+
+    if path is not None:
+        return read_decisions(path)
+    chosen = _decision(index)
+    if chosen is not None:
+        return Decisions(index.encoder_fingerprint, {WHOLE: chosen}, {})
+    if not needed:
+        return None
+    refused = (index.extra.get("decision") or {}).get("refused", "")
+    raise SimprodError(
+        "the encoder of the index has no threshold; choose one with `simprod "
+        f"threshold`, or give --max-distance. {refused}"
+    )
+
+
+def _prior(text: str | None) -> float | str | None:
+    if text is None or text == "estimate":
+        return text
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        raise typer.BadParameter(
+            f"--prior is a share between 0 and 1, or `estimate`, got {text!r}."
+        )
+    return share
+
+
+def _column(index: Index, name: str, catalog: Path | None) -> np.ndarray:
+    """Returns [N] str, the column's value of each product of the index."""
+    import numpy as np
+
+    from simprod_tf.data.catalog import read_catalog
+
+    if catalog is None:
+        raise typer.BadParameter("--by needs --catalog.")
+    products = read_catalog(catalog, check_pictures=False).catalog
+    try:
+        values = dict(zip(products.ids, products.column(name)))
+    except KeyError as error:
+        raise SimprodError(f"{catalog} has {error.args[0]}") from error
+    return np.array([values.get(id, "") for id in index.ids], object)
+
+
+def _known(ids: list[str], index: Index) -> list[str]:
+    missing = [id for id in ids if id not in index]
+    if missing:
+        raise SimprodError(
+            f"the index holds no product {missing[0]!r}; `simprod add` takes it in."
+        )
+    return ids
 
 
 def _titles(path: Path | None) -> dict[str, str]:

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from simprod_tf.evaluation.evaluate import Evaluation
 from simprod_tf.evaluation.metrics import PrecisionRecallCurve, precision_recall_at
+from simprod_tf.evaluation.reliability import Reliability
 
 LINES = 6
 """How many lines the page has colours and dashes for; further ones begin again."""
@@ -89,6 +90,41 @@ def distances_svg(evaluation: Evaluation, *, number: int) -> str:
         axes.set(xlim=(0, 2), xlabel="Distance", ylabel="Share of pairs (%)")
         axes.set_xticks([0.0, 0.5, 1.0, 1.5, 2.0])
         return _svg(figure, prefix=f"distances-{number}")
+
+
+def reliability_svg(reliability: Reliability, *, number: int) -> str:
+    """Returns a model's reliability: the share of similar pairs over the probability.
+
+    A point a bin; the dotted line is where they would lie if each probability held.
+
+    Args:
+        reliability: the model's.
+        number: tells this drawing's parts from those of others on the same page.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _blank(width=3.8, height=2.5)
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":", alpha=0.6)
+        axes.plot(
+            reliability.probability,
+            reliability.share,
+            "o-",
+            color=_LINE_MARKERS[number % LINES],
+            linewidth=1.4,
+            markersize=4,
+        )
+        count = int(reliability.count.sum())
+        axes.set_title(
+            f"{count} pairs, ECE {reliability.expected_calibration_error:.3f}",
+            color=_INK,
+            fontsize="medium",
+        )
+        axes.set(
+            xlim=(-0.02, 1.02),
+            ylim=(-0.02, 1.02),
+            xlabel="Probability",
+            ylabel="Share of similar pairs",
+        )
+        return _svg(figure, prefix=f"reliability-{number}")
 
 
 def _draw_curve(axes: Axes, evaluation: Evaluation, line: int) -> None:

@@ -20,7 +20,13 @@ from markupsafe import Markup
 
 from simprod_tf.atomic import whole_file
 from simprod_tf.evaluation.evaluate import Evaluation
-from simprod_tf.evaluation.figures import LINES, curves_svg, distances_svg
+from simprod_tf.evaluation.figures import (
+    LINES,
+    curves_svg,
+    distances_svg,
+    reliability_svg,
+)
+from simprod_tf.evaluation.reliability import Reliability, cross_fitted_reliability
 from simprod_tf.evaluation.thumbnail import thumbnail_uri
 
 _TEMPLATE = Path(__file__).with_name("report.html")
@@ -112,6 +118,8 @@ class _Model:
     cells: list[_Cell]
     distances_svg: Markup
     distances_text: str
+    reliability_svg: Markup
+    reliability_text: str
 
 
 def write_report(
@@ -181,6 +189,9 @@ def _models(
     evaluations: Sequence[Evaluation], metrics: Sequence[_Metric]
 ) -> list[_Model]:
     columns = [_column(evaluations, metric.name) for metric in metrics]
+    reliabilities = [
+        cross_fitted_reliability(e.pair_distances, e.pair_labels) for e in evaluations
+    ]
     return [
         _Model(
             name=evaluation.name,
@@ -189,8 +200,12 @@ def _models(
             cells=[column[number] for column in columns],
             distances_svg=Markup(distances_svg(evaluation, number=number)),
             distances_text=_distances_text(evaluation),
+            reliability_svg=Markup(
+                "" if found is None else reliability_svg(found, number=number)
+            ),
+            reliability_text=_reliability_text(evaluation, found),
         )
-        for number, evaluation in enumerate(evaluations)
+        for number, (evaluation, found) in enumerate(zip(evaluations, reliabilities))
     ]
 
 
@@ -227,6 +242,16 @@ def _distances_text(evaluation: Evaluation) -> str:
         f"Histograms of distance, {evaluation.name}: {_spread(similar)} similar pairs, "
         f"{_spread(others)} not similar pairs."
     )
+
+
+def _reliability_text(evaluation: Evaluation, found: Reliability | None) -> str:
+    if found is None:
+        return ""
+    points = ", ".join(
+        f"{share:.2f} at {probability:.2f}"
+        for probability, share in zip(found.probability, found.share)
+    )
+    return f"Share similar over probability, {evaluation.name}: {points}."
 
 
 def _spread(distances: Any) -> str:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from simprod_tf.index.base import Index, Match
+from simprod_tf.index.base import Drift, Index, Match
 from simprod_tf.index.build import build_index, load_index
 from simprod_tf.index.exact import ExactIndex
+from simprod_tf.index.exact_tf import TensorFlowExactIndex
 from simprod_tf.index.scann import ScannIndex
+from simprod_tf.index.tuning import ScannSettings
 from simprod_tf.index.vectors import Neighbours
+from simprod_tf.index.versions import open_current, prune, publish, rollback, switch
 
 __all__ = [
+    "Drift",
     "ExactIndex",
     "Index",
     "Match",
     "Neighbours",
     "ScannIndex",
+    "ScannSettings",
+    "TensorFlowExactIndex",
     "build_index",
     "load_index",
+    "open_current",
+    "prune",
+    "publish",
+    "rollback",
+    "switch",
 ]

@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any, ClassVar, Union
 
 import numpy as np
+import pyarrow as pa
 
 from simprod_tf.atomic import whole_folder
-from simprod_tf.index.folder import Stored, seal, write_stored
+from simprod_tf.errors import SimprodError
+from simprod_tf.index.filters import AttributeFilter
+from simprod_tf.index.folder import VIEWS_NAME, Stored, seal, write_stored
+from simprod_tf.index.rows import Change, Rows
+from simprod_tf.index.tuning import ScannSettings, Tuning
 from simprod_tf.index.vectors import (
     Neighbours,
     checked_ids,
+    checked_queries,
     checked_vectors,
-    nearest_candidates,
+    nearest_rows,
 )
 
 Excluded = Union[str, Collection[str], None]
@@ -40,19 +46,53 @@ class Match:
     probability: float | None = None
 
 
+@dataclass(frozen=True)
+class Drift:
+    """What changes have done to an index since it was trained.
+
+    Attributes:
+        changed: share of the products that came, or were replaced, since.
+        recall: share of the 10 nearest products that is found now; 1 where the
+            search is exact.
+        recall_of_changed: the same with changed products for queries.
+        wanted: the recall that the index was built for.
+    """
+
+    changed: float
+    recall: float
+    recall_of_changed: float
+    wanted: float
+
+    @property
+    def due(self) -> bool:
+        """Whether to `compact`: a recall has fallen .01 below the wanted one."""
+        return min(self.recall, self.recall_of_changed) < self.wanted - 0.01
+
+
 class Index(abc.ABC):
     """The embeddings of a catalogue, searchable. `build` makes one, `load_index` too.
 
-    A subclass proposes candidates; this class computes every distance that leaves,
-    from the stored embeddings, and orders by (distance, row).
+    A subclass finds rows; this class checks what comes in and names what goes out.
+    Any number of threads may search at the same time, but not while one changes the
+    index: readers that must not wait take a version (`simprod_tf.index.versions`).
     """
 
     kind: ClassVar[str]
 
     def __init__(self, stored: Stored) -> None:
         """Takes over what `build` or `load_index` checked."""
-        self._stored = stored
-        self._row_of = {id: row for row, id in enumerate(stored.ids)}
+        self._rows = Rows(
+            stored.ids,
+            stored.embeddings,
+            attributes=stored.attributes,
+            changed=stored.changed,
+        )
+        self._dim = int(stored.embeddings.shape[1])
+        self._encoder_fingerprint = stored.encoder_fingerprint
+        self._extra = dict(stored.extra)
+        self._views: dict[str, Index] = {}
+        self._filter: AttributeFilter | None = None
+        self._subset: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def build(
@@ -61,7 +101,11 @@ class Index(abc.ABC):
         embeddings: np.ndarray,
         *,
         encoder_fingerprint: str,
+        attributes: pa.Table | None = None,
         extra: Mapping[str, Any] | None = None,
+        recall: float = 0.99,
+        settings: ScannSettings | None = None,
+        allow_low_recall: bool = False,
     ) -> Index:
         """Returns an index over a copy of the embeddings.
 
@@ -69,9 +113,15 @@ class Index(abc.ABC):
             ids: N product ids, each there once.
             embeddings: [N, D] float32, unit length within 1e-3.
             encoder_fingerprint: of the encoder that made the embeddings.
+            attributes: N rows, what `where` may ask about.
             extra: what to keep beside them (a decision, say), as JSON can hold it.
+            recall: of the 10 nearest products, the share that a search shall find,
+                where the index is approximate.
+            settings: an expert's, for ScaNN's tree.
+            allow_low_recall: keep an index whose measured recall is below `recall`.
 
         Raises:
+            RecallError: the recall is not reached.
             ValueError, TypeError: ids or embeddings are not as described; names the id.
         """
         if not isinstance(encoder_fingerprint, str) or not encoder_fingerprint:
@@ -80,54 +130,104 @@ class Index(abc.ABC):
             )
         checked = checked_ids(ids)
         vectors = checked_vectors(embeddings, names=checked)
-        return cls._made(Stored(checked, vectors, encoder_fingerprint, extra or {}))
+        if attributes is not None and attributes.num_rows != len(checked):
+            raise ValueError(
+                f"Got {attributes.num_rows} rows of attributes for {len(checked)} ids."
+            )
+        stored = Stored(checked, vectors, encoder_fingerprint, extra or {}, attributes)
+        return cls._made(stored, Tuning(recall, settings, allow_low_recall))
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The product ids; the position of an id is its row."""
-        return self._stored.ids
+        return self._rows.ids
 
     @property
     def embeddings(self) -> np.ndarray:
         """[N, D] float32 in row order, unit length, read-only."""
-        view = self._stored.embeddings.view()
+        view = self._rows.embeddings.view()
         view.flags.writeable = False
         return view
 
     @property
     def dim(self) -> int:
         """D, the length of an embedding."""
-        return int(self._stored.embeddings.shape[1])
+        return self._dim
 
     @property
     def encoder_fingerprint(self) -> str:
         """The fingerprint of the encoder that made the embeddings."""
-        return self._stored.encoder_fingerprint
+        return self._encoder_fingerprint
 
     @property
     def extra(self) -> dict[str, Any]:
         """What the caller of `build` or `save` kept beside the embeddings."""
-        return dict(self._stored.extra)
+        return dict(self._extra)
+
+    @property
+    def attributes(self) -> pa.Table | None:
+        """What `where` asks about, in row order; None where there is nothing."""
+        return self._rows.attributes
 
     @property
     @abc.abstractmethod
     def is_exact(self) -> bool:
         """Whether no nearer product can be missed."""
 
+    @property
+    def views(self) -> Mapping[str, Index]:
+        """Indexes of the same products by one modality alone, saved with this one."""
+        return dict(self._views)
+
+    def attach(self, views: Mapping[str, Index]) -> None:
+        """Takes indexes to keep as `views`, in place of those there are.
+
+        Args:
+            views: by their names; each may lack products, but has no others.
+
+        Raises:
+            ValueError: a view holds a product that is not here; names it.
+        """
+        for name, view in views.items():
+            strangers = [id for id in view.ids if id not in self]
+            if strangers:
+                raise ValueError(
+                    f"The view {name!r} holds {len(strangers)} products that the index "
+                    f"lacks, {strangers[0]!r} among them."
+                )
+        self._views = dict(views)
+
     def __len__(self) -> int:
         """The number of products."""
-        return len(self._stored.ids)
+        return len(self._rows)
 
     def __contains__(self, id: object) -> bool:
         """Whether the index holds the product with this id."""
-        return id in self._row_of
+        return id in self._rows
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """Returns [len(ids)] int64 rows; KeyError names an id that is not here."""
-        missing = [id for id in ids if id not in self._row_of]
-        if missing:
-            raise KeyError(f"The index holds no product {missing[0]!r}.")
-        return np.array([self._row_of[id] for id in ids], np.int64)
+        rows = [self._rows.row_of(id) for id in ids]
+        if None in rows:
+            raise KeyError(f"The index holds no product {ids[rows.index(None)]!r}.")
+        return np.array(rows, np.int64)
+
+    def rows_where(self, where: str) -> np.ndarray:
+        """Returns the rising int64 rows whose attributes satisfy an SQL condition.
+
+        Raises:
+            QueryError: it is no condition, or asks about what is not there.
+            SimprodError: the index has no attributes.
+        """
+        if self._filter is None:
+            attributes = self.attributes
+            if attributes is None:
+                raise SimprodError(
+                    "the index holds no attributes to ask `where` about; build it "
+                    "with some (simprod index --attribute)."
+                )
+            self._filter = AttributeFilter(attributes)
+        return self._filter.rows(where)
 
     def embedding(self, id: str) -> np.ndarray:
         """Returns the [D] float32 embedding of one product."""
@@ -135,7 +235,7 @@ class Index(abc.ABC):
 
     def embeddings_of(self, ids: Sequence[str]) -> np.ndarray:
         """Returns the [len(ids), D] float32 embeddings of these products, a copy."""
-        return np.asarray(self._stored.embeddings[self.rows_of(ids)])
+        return np.asarray(self._rows.embeddings[self.rows_of(ids)])
 
     def search(
         self,
@@ -144,6 +244,7 @@ class Index(abc.ABC):
         k: int = 10,
         query_ids: Sequence[str] | None = None,
         exclude: Sequence[Excluded] | None = None,
+        where: str | None = None,
     ) -> list[list[Match]]:
         """Returns for each query its k nearest products, or all where there are fewer.
 
@@ -152,6 +253,8 @@ class Index(abc.ABC):
             k: how many products a query, at least 1.
             query_ids: what to call the queries; by default "0", "1" and so on.
             exclude: per query an id, or several, that shall not be returned.
+            where: an SQL condition on the attributes, such as
+                `category = 'mugs' AND price < 20`, that all shall satisfy.
         """
         num_queries = len(queries)
         names = _one_per_query(query_ids, num_queries, what="query_ids")
@@ -160,7 +263,7 @@ class Index(abc.ABC):
         hidden = [self._rows_hidden(ids) for ids in barred]
         # Enough to drop the hidden ones from, but no wider than the catalogue.
         wanted = _checked_k(k) + max(map(len, hidden), default=0)
-        found = self._nearest(checked, min(wanted, max(1, len(self))))
+        found = self._found(checked, min(wanted, max(1, len(self))), where)
         answers = []
         for line in range(num_queries):
             label = str(line) if names[line] is None else names[line]
@@ -168,14 +271,65 @@ class Index(abc.ABC):
             answers.append(matches[:k])
         return answers
 
-    def search_rows(self, queries: np.ndarray, *, k: int = 10) -> Neighbours:
+    def search_rows(
+        self, queries: np.ndarray, *, k: int = 10, where: str | None = None
+    ) -> Neighbours:
         """Returns the k nearest rows of each query, as arrays: for whole catalogues.
 
         Args:
             queries: [Q, D] float32, unit length within 1e-3.
             k: how many rows a query, at least 1.
+            where: an SQL condition on the attributes that all rows shall satisfy.
         """
-        return self._nearest(self._checked_queries(queries, None), _checked_k(k))
+        return self._found(self._checked_queries(queries, None), _checked_k(k), where)
+
+    def add(
+        self,
+        ids: Sequence[str],
+        embeddings: np.ndarray,
+        *,
+        attributes: pa.Table | None = None,
+    ) -> int:
+        """Takes in products, in place of those with the same id; returns how many new.
+
+        All of them, or none where one is not as described.
+
+        Args:
+            ids: C product ids, each there once.
+            embeddings: [C, D] float32, unit length within 1e-3.
+            attributes: C rows, with the columns that the index has.
+        """
+        checked = checked_ids(ids)
+        vectors = checked_vectors(embeddings, names=checked, dim=self.dim)
+        table = self._fitting(attributes, len(checked))
+        change = self._rows.put(checked, vectors, table)
+        self._forget()
+        self._took_in(change, vectors)
+        return len(self) - change.first_new
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Removes products: all of them, or none where one is not there.
+
+        Raises:
+            KeyError: names a product that is not there.
+        """
+        rows = sorted(self.rows_of(checked_ids(ids)).tolist(), reverse=True)
+        self._rows.drop(rows)
+        self._forget()
+        self._let_go(rows)
+
+    def compact(self) -> None:
+        """Trains the search anew on the products that are here now.
+
+        Raises:
+            RecallError: the wanted recall is not reached; the index stays as it was.
+        """
+        self._train_anew()
+        self._rows.changed[:] = False
+
+    @abc.abstractmethod
+    def drift(self) -> Drift:
+        """Returns what changes have done since the training, measured on a sample."""
 
     def save(
         self, folder: str | os.PathLike[str], *, extra: Mapping[str, Any] | None = None
@@ -187,13 +341,22 @@ class Index(abc.ABC):
             extra: replaces what `build` was given under this name.
         """
         with whole_folder(folder) as temporary:
-            write_stored(temporary, self._stored)
-            self._write_searcher(temporary)
-            seal(temporary, self._stored, kind=self.kind, extra=extra)
+            self.write(temporary, extra=extra)
+
+    def write(self, folder: Path, *, extra: Mapping[str, Any] | None = None) -> None:
+        """Writes into an empty folder, for who makes it whole; see `save`."""
+        stored = self._stored(self._extra if extra is None else extra)
+        write_stored(folder, stored)
+        self._write_searcher(folder)
+        seal(folder, stored, kind=self.kind, views=list(self._views))
+        for name, view in self._views.items():
+            place = folder / VIEWS_NAME / name
+            place.mkdir(parents=True)
+            view.write(place)
 
     @classmethod
     @abc.abstractmethod
-    def _made(cls, stored: Stored) -> Index:
+    def _made(cls, stored: Stored, tuning: Tuning) -> Index:
         """Returns a new index over checked ids and embeddings."""
 
     @classmethod
@@ -206,36 +369,93 @@ class Index(abc.ABC):
         """Writes what this type needs beside ids and embeddings."""
 
     @abc.abstractmethod
-    def _candidates(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (lines, rows), both [C] int64, holding each query's k nearest rows.
+    def _nearest(self, queries: np.ndarray, k: int) -> Neighbours:
+        """Returns k neighbours of each checked query, 1 <= k <= len(self)."""
 
-        More may come; the caller computes the distances. 1 <= k <= len(self).
-        """
+    def _nearest_among(
+        self, queries: np.ndarray, k: int, rows: np.ndarray
+    ) -> Neighbours:
+        """Returns k neighbours of each query among some rows, 1 <= k <= len(rows)."""
+        return self._nearest_of_subset(queries, k, rows)
 
     @abc.abstractmethod
-    def _query_block(self, k: int) -> int:
-        """How many queries `_candidates` may get at once."""
+    def _train_anew(self) -> None:
+        """Trains the search on what is here now, or fails and leaves it."""
 
-    def _nearest(self, queries: np.ndarray, k: int) -> Neighbours:
-        rows = np.full((len(queries), k), -1, np.int64)
-        distances = np.full((len(queries), k), np.inf, np.float32)
-        wanted = min(k, len(self))
-        if not wanted:
-            return Neighbours(rows, distances)
-        step = self._query_block(wanted)
-        for start in range(0, len(queries), step):
-            part = queries[start : start + step]
-            lines, candidates = self._candidates(part, wanted)
-            found = nearest_candidates(
-                part,
-                self._stored.embeddings,
-                lines=lines,
-                rows=candidates,
-                k=wanted,
+    @abc.abstractmethod
+    def _took_in(self, change: Change, vectors: np.ndarray) -> None:
+        """Is told which rows were written, and with what."""
+
+    @abc.abstractmethod
+    def _let_go(self, rows: Sequence[int]) -> None:
+        """Is told which rows were removed, from the last to the first."""
+
+    def _search_facts(self) -> dict[str, Any]:
+        """Returns what the manifest shall say about the search."""
+        return {}
+
+    def _stored(self, extra: Mapping[str, Any]) -> Stored:
+        rows = self._rows
+        return Stored(
+            rows.ids,
+            rows.embeddings,
+            self.encoder_fingerprint,
+            extra,
+            rows.attributes,
+            rows.changed,
+            self._search_facts(),
+        )
+
+    def _found(self, queries: np.ndarray, k: int, where: str | None) -> Neighbours:
+        """Returns [Q, k] neighbours, padded where there are fewer."""
+        rows = None if where is None else self.rows_where(where)
+        wanted = min(k, len(self) if rows is None else len(rows))
+        if not wanted or not len(queries):
+            shape = len(queries), k
+            return Neighbours(
+                np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32)
             )
-            rows[start : start + step, :wanted] = found.rows
-            distances[start : start + step, :wanted] = found.distances
-        return Neighbours(rows, distances)
+        if rows is None:
+            found = self._nearest(queries, wanted)
+        else:
+            found = self._nearest_among(queries, wanted, rows)
+        return found if wanted == k else _padded(found, k)
+
+    def _nearest_of_subset(
+        self, queries: np.ndarray, k: int, rows: np.ndarray
+    ) -> Neighbours:
+        # Gathering costs more than one query's search; the next one often asks alike.
+        kept = self._subset
+        if kept is None or not np.array_equal(kept[0], rows):
+            kept = self._subset = rows, self._rows.embeddings[rows]
+        found = nearest_rows(queries, kept[1], k=k)
+        return Neighbours(rows[found.rows], found.distances)
+
+    def _fitting(self, attributes: pa.Table | None, num_rows: int) -> pa.Table | None:
+        """Returns attributes of new products with the columns of those held."""
+        held = self.attributes
+        if held is None:
+            if attributes is not None:
+                raise ValueError("The index was built without attributes, got some.")
+            return None
+        if attributes is None or attributes.num_rows != num_rows:
+            found = 0 if attributes is None else attributes.num_rows
+            raise ValueError(
+                f"Got {found} rows of attributes for {num_rows} ids; the index has "
+                f"the attributes {held.column_names}."
+            )
+        try:
+            return attributes.select(held.column_names).cast(held.schema)
+        except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise ValueError(
+                f"The attributes do not fit those of the index, {held.schema}: {error}"
+            ) from error
+
+    def _forget(self) -> None:
+        """Drops what was kept for filters."""
+        if self._filter is not None:
+            self._filter.close()
+        self._filter = self._subset = None
 
     def _matches(
         self, query_id: str, found: Neighbours, *, line: int, hidden: set[int]
@@ -250,15 +470,22 @@ class Index(abc.ABC):
     def _checked_queries(
         self, queries: np.ndarray, names: Sequence[str] | None
     ) -> np.ndarray:
-        if names is None:
-            names = [f"query {line}" for line in range(len(queries))]
-        return checked_vectors(queries, names=names, dim=self.dim)
+        return checked_queries(queries, names=names, dim=self.dim)
 
     def _rows_hidden(self, ids: Excluded) -> set[int]:
         if ids is None:
             return set()
         several = [ids] if isinstance(ids, str) else ids
-        return {self._row_of[id] for id in several if id in self._row_of}
+        rows = (self._rows.row_of(id) for id in several)
+        return {row for row in rows if row is not None}
+
+
+def _padded(found: Neighbours, k: int) -> Neighbours:
+    missing = ((0, 0), (0, k - found.rows.shape[1]))
+    return Neighbours(
+        np.pad(found.rows, missing, constant_values=-1),
+        np.pad(found.distances, missing, constant_values=np.inf),
+    )
 
 
 def _checked_k(k: int) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from simprod_tf.index.base import Index
+from simprod_tf.index.base import Drift, Index
 from simprod_tf.index.folder import Stored
-from simprod_tf.index.vectors import DOT_MARGIN
-
-# Dot products held at once: 32 MB.
-_BLOCK_SCORES = 1 << 23
-_MIN_GROUPS = 1024
+from simprod_tf.index.rows import Change
+from simprod_tf.index.tuning import Tuning
+from simprod_tf.index.vectors import Neighbours, nearest_rows
 
 
 class ExactIndex(Index):
@@ -32,37 +31,30 @@ class ExactIndex(Index):
         return True
 
     @classmethod
-    def _made(cls, stored: Stored) -> ExactIndex:
+    def _made(cls, stored: Stored, tuning: Tuning) -> ExactIndex:
         return cls(stored)
 
     @classmethod
     def _opened(cls, stored: Stored, folder: Path) -> ExactIndex:
         return cls(stored)
 
+    def _nearest(self, queries: np.ndarray, k: int) -> Neighbours:
+        return nearest_rows(queries, self._rows.embeddings, k=k)
+
+    def _took_in(self, change: Change, vectors: np.ndarray) -> None:
+        """The embeddings are all that is searched."""
+
+    def _let_go(self, rows: Sequence[int]) -> None:
+        """The embeddings are all that is searched."""
+
+    def _train_anew(self) -> None:
+        """There is nothing to train."""
+
+    def drift(self) -> Drift:
+        """Returns that nothing is missed."""
+        changed = self._rows.changed
+        share = float(changed.mean()) if len(changed) else 0.0
+        return Drift(share, recall=1.0, recall_of_changed=1.0, wanted=1.0)
+
     def _write_searcher(self, folder: Path) -> None:
         """Ids and embeddings are all that an exact search needs."""
-
-    def _query_block(self, k: int) -> int:
-        return max(1, _BLOCK_SCORES // len(self))
-
-    def _candidates(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        dots = queries @ self._stored.embeddings.T
-        # The margin keeps all that may be as near as the k-th: ties are then broken
-        # by row, not by the order in which the matrix product rounded.
-        lowest = _bound(dots, k) - np.float32(DOT_MARGIN)
-        lines, rows = np.nonzero(dots >= lowest[:, None])
-        return lines, rows
-
-
-def _bound(dots: np.ndarray, k: int) -> np.ndarray:
-    """Returns [Q] bounds, each at most the k-th largest of its line of [Q, N] dots.
-
-    The k-th largest of a few group maxima is such a bound, a close one, and costs a
-    tenth of a partial sort of the line. A group's rows lie far apart, since a
-    catalogue's neighbouring rows are often alike.
-    """
-    num_groups = min(dots.shape[1], max(_MIN_GROUPS, 16 * k))
-    depth = dots.shape[1] // num_groups
-    groups = dots[:, : depth * num_groups].reshape(len(dots), depth, num_groups)
-    best = groups.max(axis=1)
-    return np.partition(best, num_groups - k, axis=1)[:, num_groups - k]

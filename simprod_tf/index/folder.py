@@ -1,15 +1,17 @@
 """An index on disk: ids, embeddings and a manifest that vouches for every file.
 
-manifest.json     kind, type, encoder fingerprint, SHA-256 of each file, `extra`
-ids.parquet       one column, `id`, in row order
+manifest.json     kind, type, encoder fingerprint, SHA-256 of each file, recall, `extra`
+ids.parquet       in row order: `id`, and `changed`: it came after the training
+attributes.parquet  what `where` asks about, in row order, if there is any
 embeddings.npy    [N, D] float32, memory-mapped when loaded
 scann/            ScaNN's own files, for an index of that type
+views/<name>/     a whole index each, of the products by one modality alone
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +27,9 @@ from simprod_tf.manifest import file_sha256, read_manifest, write_manifest
 
 IDS_NAME = "ids.parquet"
 EMBEDDINGS_NAME = "embeddings.npy"
-FORMAT = 1
+VIEWS_NAME = "views"
+ATTRIBUTES_NAME = "attributes.parquet"
+FORMAT = 2
 _FIELDS = {
     "format": int,
     "type": str,
@@ -33,6 +37,8 @@ _FIELDS = {
     "n": int,
     "dim": int,
     "files": dict,
+    "search": dict,
+    "views": list,
     "extra": dict,
 }
 
@@ -46,24 +52,33 @@ class Stored:
         embeddings: [N, D] float32, unit length.
         encoder_fingerprint: of the encoder that made the embeddings.
         extra: what the caller keeps beside them, as JSON can hold it.
+        attributes: N rows, or None.
+        changed: [N] bool, which rows came after the searcher was trained, or None.
+        search: what the type of index keeps about its search, as JSON can hold it.
     """
 
     ids: tuple[str, ...]
     embeddings: np.ndarray
     encoder_fingerprint: str
     extra: Mapping[str, Any] = field(default_factory=dict)
+    attributes: pa.Table | None = None
+    changed: np.ndarray | None = None
+    search: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_stored(folder: Path, stored: Stored) -> None:
-    """Writes ids and embeddings into `folder`."""
-    table = pa.table({"id": pa.array(stored.ids, pa.string())})
-    pq.write_table(table, folder / IDS_NAME)
+    """Writes ids, embeddings and attributes into `folder`."""
+    changed = stored.changed
+    if changed is None:
+        changed = np.zeros(len(stored.ids), bool)
+    columns = {"id": pa.array(stored.ids, pa.string()), "changed": pa.array(changed)}
+    pq.write_table(pa.table(columns), folder / IDS_NAME)
     np.save(folder / EMBEDDINGS_NAME, stored.embeddings, allow_pickle=False)
+    if stored.attributes is not None:
+        pq.write_table(stored.attributes, folder / ATTRIBUTES_NAME)
 
 
-def seal(
-    folder: Path, stored: Stored, *, kind: str, extra: Mapping[str, Any] | None
-) -> None:
+def seal(folder: Path, stored: Stored, *, kind: str, views: Sequence[str]) -> None:
     """Writes the manifest over all the files that `folder` holds by now."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     content = {
@@ -74,8 +89,10 @@ def seal(
         "n": len(stored.ids),
         "dim": int(stored.embeddings.shape[1]),
         "simprod_tf_version": __version__,
+        "search": dict(stored.search),
+        "views": list(views),
         "files": {p.relative_to(folder).as_posix(): file_sha256(p) for p in paths},
-        "extra": dict(stored.extra if extra is None else extra),
+        "extra": dict(stored.extra),
     }
     write_manifest(folder, content)
 
@@ -116,13 +133,27 @@ def read_stored(folder: str | os.PathLike[str], manifest: dict[str, Any]) -> Sto
     embeddings = np.asarray(
         np.load(place / EMBEDDINGS_NAME, mmap_mode=mode, allow_pickle=False)
     )
-    ids = checked_ids(pq.read_table(place / IDS_NAME)["id"].to_pylist())
-    if len(ids) != n or embeddings.shape != (n, dim):
+    table = pq.read_table(place / IDS_NAME)
+    ids = checked_ids(table["id"].to_pylist())
+    attributes = None
+    if ATTRIBUTES_NAME in manifest["files"]:
+        attributes = pq.read_table(place / ATTRIBUTES_NAME)
+    lengths = {len(ids), *([] if attributes is None else [attributes.num_rows])}
+    if lengths != {n} or embeddings.shape != (n, dim):
         raise ModelError(
             f"The index in {folder} states {n} products in {dim} dimensions, but holds "
             f"{len(ids)} ids and embeddings of shape {list(embeddings.shape)}."
         )
-    return Stored(ids, embeddings, manifest["encoder_fingerprint"], manifest["extra"])
+    return Stored(
+        ids,
+        embeddings,
+        manifest["encoder_fingerprint"],
+        manifest["extra"],
+        attributes,
+        # A copy: Arrow's is read-only, and this one is written to.
+        table["changed"].to_numpy().copy(),
+        manifest["search"],
+    )
 
 
 def _verify(folder: Path, name: str, sha256: str | None) -> None:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from simprod_tf.matching.matcher import is_mutual
+from simprod_tf.matching.group_ids import group_by_id, name_groups
+from simprod_tf.matching.linkage import LinkageRule, link_units
+from simprod_tf.matching.match_edges import MatchEdges, match_edges
 
 
 @dataclass(frozen=True)
@@ -15,76 +18,175 @@ class Groups:
     """Which product belongs to which group.
 
     Attributes:
-        table: `id`, `group`; a group is called by its first id in string order. Only
-            groups of two and more are listed: who is not here stands alone.
-        num_split: how many connected components were larger than the cap.
+        table: `id`, `group`, in the order of the ids. Only groups of two and more are
+            listed: who is not here stands alone.
+        bridges: `query_id`, `id`, `distance`, `group`, `other_group`: the accepted
+            edges whose ends stand in different groups, shortest first; the group is
+            null where that end stands alone. These are the edges by which groups
+            would have been chained together.
+        num_split: how many groups were above the cap, and were split.
     """
 
     table: pa.Table
+    bridges: pa.Table
     num_split: int
 
+    @property
+    def num_groups(self) -> int:
+        """How many groups of two and more there are."""
+        return pc.count_distinct(self.table["group"]).as_py()
 
-def group_matches(matches: pa.Table, *, max_size: int = 50) -> Groups:
-    """Returns the connected components of the mutual matches, none above `max_size`.
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of products in each group, the largest first, then by name."""
+        counts = self.table["group"].value_counts().to_pylist()
+        pairs = [(each["values"], each["counts"]) for each in counts]
+        return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
-    A component that is larger loses its longest edges, one after the other, until
-    every piece fits (single linkage, cut where the size demands it): this breaks the
-    chains by which A ~ B ~ C ~ ... brings strangers together.
+
+def group_matches(
+    matches: pa.Table,
+    *,
+    linkage: str = "average",
+    max_distance: float | None = None,
+    max_size: int = 50,
+    missing_distance: float = 2.0,
+    mutual: bool = True,
+    previous: pa.Table | None = None,
+) -> Groups:
+    """Returns groups in which products are alike as a whole, not only link by link.
+
+    Two groups become one while the distance between them, by `linkage`, is within
+    `max_distance`. A pair that is not in the table counts as far, so that A ~ B and
+    B ~ C do not bring A and C together when nothing says that these two are alike.
+    Hence the table should know the pairs of a group: a search for k products shows at
+    most k of each product's group, so take k above the size that groups may reach.
+    Matches longer than `max_distance` are of use, too: their distances are the known
+    ones in the mean, instead of `missing_distance`.
+
+    Groups do not depend on the order of the rows. No product stands in two groups.
 
     Args:
         matches: with columns `query_id`, `id`, `distance`, as `find_matches` returns.
-        max_size: how many products a group may hold, at most.
+        linkage: "average" (the mean distance counts), "complete" (the largest one),
+            or "single" (the smallest one: connected components, with their chains).
+        max_distance: up to which distance groups are joined, and an edge is accepted;
+            by default the largest distance in the table.
+        max_size: how many products a group may hold, at most. A larger one is split
+            along its own tree of merges, the last of them first.
+        missing_distance: what a pair that is not in the table counts as.
+        mutual: use an edge only if it stands in the table in both directions. Without
+            this, the one direction suffices, which also keeps those that lack the
+            other since the list of a product with many neighbours was full.
+        previous: the earlier run's `table`: groups keep their names (see
+            `group_ids.name_groups`).
+
+    Raises:
+        SimprodError: a table lacks a column, or holds what cannot be.
     """
-    if max_size < 1:
-        raise ValueError(f"max_size must be at least 1, got {max_size}.")
-    names, starts, ends = _mutual_edges(matches)
-    # `whole` are the components as they are; `parts` stop growing where a component
-    # exceeds the cap, which is what is left after its longest edges are gone.
-    whole, parts = list(range(len(names))), list(range(len(names)))
-    sizes = [1] * len(names)
-    for start, end in zip(starts.tolist(), ends.tolist()):
-        first, second = sorted((_root(whole, start), _root(whole, end)))
-        if first == second:
-            continue
-        sizes[first] += sizes[second]
-        whole[second] = first
-        if sizes[first] <= max_size:
-            # Up to the cap both forests are the same, roots and all.
-            parts[second] = first
-    num_split = sum(
-        whole[row] == row and size > max_size for row, size in enumerate(sizes)
+    edges = match_edges(matches, mutual=mutual)
+    if max_distance is None:
+        max_distance = float(edges.distances.max(initial=0.0))
+    rule = LinkageRule(linkage, max_distance, missing_distance, max_size)
+    clusters = link_units(
+        edges.starts,
+        edges.ends,
+        distances=edges.distances,
+        sizes=np.ones(len(edges.ids), np.int64),
+        fixed=np.zeros(len(edges.ids), bool),
+        rule=rule,
     )
-    return Groups(_table(names, parts), num_split)
+    earlier = {} if previous is None else group_by_id(previous)
+    names = _names(edges.ids, clusters.labels, earlier)
+    return _groups(edges.up_to(max_distance), names, clusters.num_split)
 
 
-def _table(names: np.ndarray, parents: list[int]) -> pa.Table:
-    roots = np.array([_root(parents, row) for row in range(len(names))], np.int64)
-    members = np.bincount(roots, minlength=len(names))
-    listed = np.flatnonzero(members[roots] > 1)
+def extend_groups(
+    previous: pa.Table,
+    matches_of_new: pa.Table,
+    *,
+    linkage: str = "average",
+    max_distance: float,
+    max_size: int = 50,
+    missing_distance: float = 2.0,
+) -> Groups:
+    """Returns the groups of an earlier run with new products among them.
+
+    A new product, or a group of them, joins the earlier group that is nearest by the
+    rule of `group_matches`, or founds a group with others. The earlier groups neither
+    lose products nor join each other: bridges between them, and groups at their cap,
+    are reasons for a full run of `group_matches`. Takes no matches but those of the
+    new products; every product that is in no earlier group counts as new.
+
+    Args:
+        previous: `id`, `group`: the earlier run's `table`, less what was removed.
+        matches_of_new: with columns `query_id`, `id`, `distance`: the new products'
+            matches among all products. One direction suffices, as the earlier
+            products' lists were made without the new ones.
+        linkage: as for `group_matches`.
+        max_distance: as for `group_matches`.
+        max_size: as for `group_matches`; an earlier group above it stays as it is.
+        missing_distance: as for `group_matches`.
+
+    Returns:
+        All groups, also those that have not changed, with the earlier names. Bridges
+        and `num_split` are about the edges given.
+
+    Raises:
+        SimprodError: a table lacks a column, or holds what cannot be.
+    """
+    rule = LinkageRule(linkage, max_distance, missing_distance, max_size)
+    earlier = group_by_id(previous)
+    edges = match_edges(matches_of_new, mutual=False, more_ids=list(earlier))
+    units = _units(edges.ids, earlier)
+    sizes = np.bincount(units, minlength=1)
+    fixed = np.zeros(len(sizes), bool)
+    fixed[units[[id in earlier for id in edges.ids.tolist()]]] = True
+    clusters = link_units(
+        units[edges.starts],
+        units[edges.ends],
+        distances=edges.distances,
+        sizes=sizes,
+        fixed=fixed,
+        rule=rule,
+    )
+    names = _names(edges.ids, clusters.labels[units], earlier)
+    return _groups(edges.up_to(max_distance), names, clusters.num_split)
+
+
+def _units(ids: np.ndarray, earlier: dict[str, str]) -> np.ndarray:
+    """Returns [n] int64: one number an earlier group, and one each product in none."""
+    numbers: dict[tuple[bool, str], int] = {}
+    keys = ((id in earlier, earlier.get(id, id)) for id in ids.tolist())
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
+def _names(ids: np.ndarray, labels: np.ndarray, previous: dict[str, str]) -> pa.Array:
+    """Returns [n] strings, the groups' names, null for products that stand alone."""
+    listed = np.bincount(labels, minlength=1)[labels] > 1
+    names = np.full(len(ids), None, dtype=object)
+    names[listed] = name_groups(ids[listed], labels[listed], previous=previous)
+    return pa.array(names, pa.string())
+
+
+def _groups(edges: MatchEdges, names: pa.Array, num_split: int) -> Groups:
+    table = pa.table({"id": pa.array(edges.ids, pa.string()), "group": names})
+    return Groups(table.filter(names.is_valid()), _bridges(edges, names), num_split)
+
+
+def _bridges(edges: MatchEdges, names: pa.Array) -> pa.Table:
+    together = pc.equal(names.take(edges.starts), names.take(edges.ends))
+    apart = np.flatnonzero(~pc.fill_null(together, False).to_numpy(False))
+    starts, ends = edges.starts[apart], edges.ends[apart]
+    order = np.lexsort((ends, starts, edges.distances[apart]))
+    starts, ends = pa.array(starts[order]), pa.array(ends[order])
+    ids = pa.array(edges.ids, pa.string())
     return pa.table(
         {
-            "id": pa.array(names[listed], pa.string()),
-            "group": pa.array(names[roots[listed]], pa.string()),
+            "query_id": ids.take(starts),
+            "id": ids.take(ends),
+            "distance": pa.array(edges.distances[apart][order], pa.float32()),
+            "group": names.take(starts),
+            "other_group": names.take(ends),
         }
     )
-
-
-def _mutual_edges(matches: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the ids in string order, and the mutual edges, shortest first."""
-    chunks = [*matches["query_id"].chunks, *matches["id"].chunks]
-    coded = pa.chunked_array(chunks, pa.string()).combine_chunks().dictionary_encode()
-    found = coded.dictionary.to_numpy(zero_copy_only=False)
-    order = np.argsort(found, kind="stable")
-    rows = np.argsort(order)[coded.indices.to_numpy()]
-    names, starts, ends = found[order], *np.split(rows, 2)
-    kept = np.flatnonzero(is_mutual(starts, ends, n=len(names)) & (starts < ends))
-    starts, ends = starts[kept], ends[kept]
-    order = np.lexsort((ends, starts, matches["distance"].to_numpy()[kept]))
-    return names, starts[order], ends[order]
-
-
-def _root(parents: list[int], row: int) -> int:
-    while parents[row] != row:
-        parents[row] = parents[parents[row]]
-        row = parents[row]
-    return row

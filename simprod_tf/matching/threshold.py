@@ -2,99 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
-from simprod_tf.errors import ModelError, ThresholdError
+from simprod_tf.errors import ThresholdError
 from simprod_tf.matching.calibration import (
     Calibration,
-    checked_pairs,
     fit_calibration,
+    pairs_of_both_kinds,
 )
+from simprod_tf.matching.decision import Decision
+from simprod_tf.matching.fixed_sequence import (
+    Accepted,
+    walk_outwards,
+    wilson_lower_bound,
+)
+from simprod_tf.matching.labels_needed import labels_needed
+from simprod_tf.matching.prior import Prior, share_at_prior
 
+__all__ = ["Decision", "choose_threshold", "wilson_lower_bound"]
 
-@dataclass(frozen=True)
-class Decision:
-    """A distance threshold, and what it was chosen by.
-
-    Attributes:
-        max_distance: pairs at this distance or below count as similar.
-        target_precision: what was asked for.
-        precision: share of similar pairs among the accepted ones, as measured.
-        precision_lower_bound: its one-sided Wilson bound at `confidence`.
-        recall: share of the similar pairs that are accepted.
-        num_pairs: how many labelled pairs it was chosen on.
-        num_positives: how many of them are similar.
-        prior: num_positives / num_pairs. Precision and probability hold for pairs of
-            this make-up; where similar pairs are rarer, both are lower.
-        confidence: of the bound.
-        slope, intercept: of the calibration.
-    """
-
-    max_distance: float
-    target_precision: float
-    precision: float
-    precision_lower_bound: float
-    recall: float
-    num_pairs: int
-    num_positives: int
-    prior: float
-    confidence: float
-    slope: float
-    intercept: float
-
-    def __post_init__(self) -> None:
-        """Refuses values that no labelled pairs can give."""
-        Calibration(self.slope, self.intercept)
-        if not self.max_distance >= 0:
-            raise ValueError(f"max_distance must be >= 0, got {self.max_distance}.")
-        shares = (self.precision, self.precision_lower_bound, self.recall, self.prior)
-        if not all(0 <= share <= 1 for share in shares):
-            raise ValueError(f"Shares lie between 0 and 1, got {shares}.")
-        if not 0 < self.num_positives <= self.num_pairs:
-            raise ValueError(
-                f"num_positives must be between 1 and num_pairs ({self.num_pairs}), "
-                f"got {self.num_positives}."
-            )
-
-    @property
-    def calibration(self) -> Calibration:
-        """The curve from distance to probability."""
-        return Calibration(self.slope, self.intercept)
-
-    def probability(self, distances: np.ndarray) -> np.ndarray:
-        """Returns the float64 probabilities, in the shape of `distances`."""
-        return self.calibration.probability(distances)
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields as a dict of numbers, for a JSON file."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Decision:
-        """Returns the decision that `to_json` wrote.
-
-        Raises:
-            ModelError: a field is missing, unknown or not a possible value.
-        """
-        names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(content, Mapping) or set(content) != names:
-            found = sorted(content) if isinstance(content, Mapping) else content
-            raise ModelError(
-                f"A saved decision has the fields {sorted(names)}, got {found}; "
-                "choose the threshold again."
-            )
-        try:
-            return cls(**content)
-        except (TypeError, ValueError) as error:
-            raise ModelError(
-                f"The saved decision is damaged: {error} Choose the threshold again."
-            ) from error
+METHOD = "fixed sequence, Wilson bound"
+"""How `choose_threshold` chooses, as a decision states it."""
 
 
 def choose_threshold(
@@ -103,78 +33,174 @@ def choose_threshold(
     *,
     precision: float = 0.9,
     confidence: float = 0.95,
+    prior: float | Prior | None = None,
+    fingerprint: str = "",
+    date: str = "",
+    seed: int = 0,
 ) -> Decision:
-    """Returns the largest distance whose precision is at least this, by a bound.
+    """Returns a distance up to which the precision is at least this, by a bound.
 
-    The bound is the one-sided lower one of Wilson (1927),
-    https://doi.org/10.1080/01621459.1927.10502953. Each bound is for one distance, and
-    the largest of many that pass is taken; in simulations at confidence 0.95 the true
-    precision then was below the target in 3 to 7 % of the runs, and in half of them
-    where the measured precision itself was compared with the target.
+    The bound is Wilson's, one-sided, and corrected for trying many thresholds: see
+    `fixed_sequence`. The precision promised is that at `prior`. With o(x) = x / (1 - x)
+    a share p among the accepted labelled pairs is, where it decides,
+    o(p) * o(prior) / o(labelled prior); so the labelled pairs must reach
+
+        o(precision) * o(labelled prior) / o(prior)
+
+    and the bound is translated back. Both hold if similar pairs have the same distances
+    in both places, and other pairs, too (see `prior`); the priors count as exact.
 
     Args:
         distances: [N] L2 distances of labelled pairs that training did not see.
         labels: [N], 1 = similar, 0 = not.
         precision: the share of similar pairs wanted among the accepted ones.
-        confidence: of the bound.
+        confidence: how often the promise must hold.
+        prior: share of similar pairs among those to be decided upon; by default that of
+            the labelled pairs. Of an estimated one `share` counts; give
+            `Prior.given(estimated.low)` to be careful.
+        fingerprint: of the encoder whose distances these are.
+        date: of today, as YYYY-MM-DD.
+        seed: of the calibration's folds.
 
     Raises:
-        ThresholdError: no distance reaches it (says how close the best one came), or
-            the pairs are not of both kinds.
+        ThresholdError: no distance passes (says how many labelled pairs there are, and
+            how many it would take), or the pairs are not of both kinds.
     """
-    if not 0 < precision < 1 or not 0.5 <= confidence < 1:
-        raise ValueError(
-            "precision must be above 0 and below 1, confidence between 0.5 and 1, "
-            f"got {precision} and {confidence}."
-        )
-    distances, positive = checked_pairs(distances, labels)
-    curve = fit_calibration(distances, labels)
-    order = np.argsort(distances, kind="stable")
-    distances, hits = distances[order], np.cumsum(positive[order])
-    # Pairs of one distance are accepted together: only the last of them is a choice.
-    choices = np.flatnonzero(np.append(np.diff(distances) > 0, True))
-    accepted = choices + 1
-    bounds = wilson_lower_bound(hits[choices], accepted, confidence=confidence)
-    passing = np.flatnonzero(bounds >= precision)
-    if not len(passing):
-        best = int(bounds.argmax())
-        raise ThresholdError(
-            f"No distance gives a precision of {precision:g}: the best lower bound is "
-            f"{bounds[best]:.3f} (confidence {confidence:g}), at distance "
-            f"{distances[choices[best]]:.4g} with {accepted[best]} of {len(positive)} "
-            f"pairs accepted, {positive.sum()} pairs being similar. Label more pairs, "
-            "ask for a lower precision, or state a distance of your own."
-        )
-    chosen = passing[-1]
-    true_positives, num_positives = int(hits[choices[chosen]]), int(positive.sum())
-    return Decision(
-        max_distance=float(distances[choices[chosen]]),
-        target_precision=float(precision),
-        precision=true_positives / int(accepted[chosen]),
-        precision_lower_bound=float(bounds[chosen]),
-        recall=true_positives / num_positives,
-        num_pairs=len(positive),
-        num_positives=num_positives,
-        prior=num_positives / len(positive),
-        confidence=float(confidence),
-        slope=curve.slope,
-        intercept=curve.intercept,
+    promise = Promise.of(
+        distances, labels, precision=precision, confidence=confidence, prior=prior
+    )
+    curve = fit_calibration(promise.distances, promise.positive, seed=seed)
+    accepted = promise.walk(promise.distances)
+    if accepted is None:
+        raise ThresholdError(promise.refusal(curve))
+    return promise.decision(
+        accepted, curve=curve, method=METHOD, date=date, fingerprint=fingerprint
     )
 
 
-def wilson_lower_bound(
-    hits: np.ndarray, counts: np.ndarray, *, confidence: float
-) -> np.ndarray:
-    """Returns the one-sided lower bounds of the shares hits / counts, after Wilson.
+@dataclass(frozen=True, eq=False)
+class Promise:
+    """Labelled pairs, and what is to be promised of them.
 
-    Args:
-        hits: [N] int, between 0 and `counts`.
-        counts: [N] int, at least 1.
-        confidence: how often the true share is at least the bound.
+    Attributes:
+        distances: [N] float64.
+        positive: [N] bool.
+        precision: wanted where it decides.
+        confidence: how often it must hold.
+        prior: of the pairs to be decided upon.
     """
-    z = NormalDist().inv_cdf(confidence)
-    share = hits / counts
-    middle = share + z * z / (2 * counts)
-    spread = z * np.sqrt(share * (1 - share) / counts + (z / (2 * counts)) ** 2)
-    # For no hits, rounding may leave -1e-17.
-    return np.maximum((middle - spread) / (1 + z * z / counts), 0.0)
+
+    distances: np.ndarray
+    positive: np.ndarray
+    precision: float
+    confidence: float
+    prior: Prior
+
+    @classmethod
+    def of(
+        cls,
+        distances: np.ndarray,
+        labels: np.ndarray,
+        *,
+        precision: float,
+        confidence: float,
+        prior: float | Prior | None,
+    ) -> Promise:
+        """Returns it checked; the arguments are those of `choose_threshold`."""
+        if not 0 < precision < 1 or not 0.5 <= confidence < 1:
+            raise ValueError(
+                "precision must be above 0 and below 1, confidence between 0.5 and 1, "
+                f"got {precision} and {confidence}."
+            )
+        distances, positive = pairs_of_both_kinds(distances, labels)
+        if prior is None:
+            share = float(positive.mean())
+            prior = Prior(share, "labelled", share, share)
+        elif not isinstance(prior, Prior):
+            prior = Prior.given(float(prior))
+        return cls(distances, positive, float(precision), float(confidence), prior)
+
+    @property
+    def labelled(self) -> float:
+        """The share of similar pairs among the labelled ones."""
+        return float(self.positive.mean())
+
+    @property
+    def wanted(self) -> float:
+        """The precision that the labelled pairs must reach."""
+        share = share_at_prior(
+            self.precision, labelled=self.prior.share, deployed=self.labelled
+        )
+        return float(share)
+
+    def deployed(self, share: float) -> float:
+        """Returns what a precision of the labelled pairs is where it decides."""
+        return float(
+            share_at_prior(share, labelled=self.labelled, deployed=self.prior.share)
+        )
+
+    def walk(self, distances: np.ndarray) -> Accepted | None:
+        """Returns the most pairs that keep the promise, by [N] distances."""
+        return walk_outwards(
+            distances,
+            self.positive,
+            precision=self.wanted,
+            confidence=self.confidence,
+        )
+
+    def decision(
+        self,
+        accepted: Accepted,
+        *,
+        curve: Calibration,
+        method: str,
+        date: str,
+        fingerprint: str,
+    ) -> Decision:
+        """Returns the decision; `curve` is calibrated at the labelled pairs' prior."""
+        num_positives = int(self.positive.sum())
+        return Decision(
+            max_distance=accepted.max_distance,
+            target_precision=self.precision,
+            precision=self.deployed(accepted.hits / accepted.count),
+            precision_lower_bound=self.deployed(accepted.bound),
+            recall=accepted.hits / num_positives,
+            num_pairs=len(self.positive),
+            num_positives=num_positives,
+            num_accepted=accepted.count,
+            labelled_prior=self.labelled,
+            prior=self.prior.share,
+            prior_source=self.prior.source,
+            confidence=self.confidence,
+            method=method,
+            date=date,
+            encoder_fingerprint=fingerprint,
+            calibration=curve.at_prior(
+                labelled=self.labelled, deployed=self.prior.share
+            ),
+        )
+
+    def refusal(self, curve: Calibration) -> str:
+        """Returns why there is no threshold, and how many labels it would take."""
+        needed = labels_needed(
+            curve, self.distances, precision=self.wanted, confidence=self.confidence
+        )
+        have, similar = len(self.positive), int(self.positive.sum())
+        cause = (
+            f"No distance can promise a precision of {self.precision:g} at confidence "
+            f"{self.confidence:g}: there are {have} labelled pairs, {similar} of them "
+            f"similar, and the prior is {self.prior}. "
+        )
+        if needed.num_pairs is None:
+            best = self.deployed(needed.best_precision)
+            return cause + (
+                "No number of labels would do, since by the calibrated curve the "
+                f"precision is {best:.3f} at best; improve the encoder, ask for a "
+                "lower precision, or state a distance of your own."
+            )
+        unlucky = "" if needed.num_pairs > have else "; these happen to fail"
+        return cause + (
+            f"By the calibrated curve about {needed.num_pairs} pairs of this make-up "
+            f"are needed (enough four times in five{unlucky}). Label more pairs, ask "
+            "for a lower precision, or state a distance of your own."
+        )

@@ -29,10 +29,10 @@ from simprod_tf.engine.embedded import Embedded
 from simprod_tf.errors import SimprodError
 from simprod_tf.export import SavedEncoder, export_encoder, latest_version
 from simprod_tf.index.build import load_index
+from simprod_tf.matching.decision import Decision
 from simprod_tf.matching.matcher import find_matches
-from simprod_tf.matching.threshold import Decision
-from simprod_tf.pipeline.embed import index_catalog
 from simprod_tf.pipeline.evaluate import HeldOut, evaluate_run
+from simprod_tf.pipeline.index import IndexSettings, index_catalog
 from simprod_tf.pipeline.plan import TrainPlan
 from simprod_tf.pipeline.progress import Progress, about, silent
 from simprod_tf.pipeline.train import train_run
@@ -192,7 +192,10 @@ class _Demo:
         export_encoder(trained, path.parent)
 
     def index(self, path: Path, catalog: Catalog) -> None:
-        index_catalog(self._encoder(), catalog, path, progress=self.progress)
+        made = index_catalog(
+            self._encoder(), catalog, IndexSettings(), progress=self.progress
+        )
+        made.index.save(path)
 
     def match(self, path: Path) -> None:
         """Writes the matches; without a threshold, the nearest products."""

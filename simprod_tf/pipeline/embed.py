@@ -1,4 +1,4 @@
-"""Catalogue -> embeddings by a SavedModel -> index."""
+"""Catalogue -> embeddings by a SavedModel."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from simprod_tf.data.vectors import VectorTable, column_vectors
 from simprod_tf.errors import InputError, SimprodError
 from simprod_tf.export import SavedEncoder
 from simprod_tf.features.product_inputs import ProductInputs
-from simprod_tf.index.base import Index
-from simprod_tf.index.build import build_index
+from simprod_tf.matching.views import IMAGE
 from simprod_tf.pipeline.progress import Progress, about, silent
 
 
@@ -59,33 +58,31 @@ def embed_catalog(
     return Embedded(catalog.ids, embeddings, np.linalg.norm(embeddings, axis=1) > 0.5)
 
 
-def index_catalog(
-    encoder: SavedEncoder,
-    catalog: Catalog,
-    out: str | Path,
-    *,
-    kind: str = "auto",
-    files: Sequence[VectorTable] = (),
-    progress: Progress = silent,
-) -> tuple[Index, list[str]]:
-    """Builds the catalogue's index in the folder `out`.
+def embed_view(
+    encoder: SavedEncoder, catalog: Catalog, view: str, *, progress: Progress = silent
+) -> Embedded:
+    """Returns the embeddings of the products by their picture, or title, alone.
 
-    Returns the index, and the ids of products of which nothing is known (no picture,
-    and no word of the title in the encoder's vocabulary): they are left out of it.
-    The encoder's decision threshold goes with the index.
+    Args:
+        encoder: A SavedModel.
+        catalog: The products; those without a picture, or title, are not known.
+        view: "image" or "text".
+        progress: Told how far the work is.
     """
-    embedded = embed_catalog(encoder, catalog, files=files, progress=progress)
-    if not embedded.known.any():
-        raise SimprodError("the encoder knows nothing of any product in the catalogue.")
-    index = build_index(
-        [str(id) for id in embedded.ids[embedded.known]],
-        embedded.embeddings[embedded.known],
-        encoder_fingerprint=encoder.fingerprint,
-        kind=kind,
-        extra={"decision": encoder.manifest.get("decision")},
+    rows = np.flatnonzero((catalog.images if view == IMAGE else catalog.titles) != "")
+    embeddings = np.zeros((len(catalog), encoder.dim), np.float32)
+    embeddings[rows] = encoder.encode(
+        [alone(catalog.product(int(row)), view) for row in rows],
+        progress=about(progress, f"Embedding products by {view}"),
     )
-    index.save(out)
-    return index, [str(id) for id in embedded.ids[~embedded.known]]
+    return Embedded(catalog.ids, embeddings, np.linalg.norm(embeddings, axis=1) > 0.5)
+
+
+def alone(product: Product, view: str) -> Product:
+    """Returns the product with its picture alone ("image"), or its title ("text")."""
+    if view == IMAGE:
+        return Product(product.id, image=product.image)
+    return Product(product.id, title=product.title)
 
 
 def vector_tables(

@@ -17,10 +17,12 @@ from simprod_tf.errors import SimprodError
 from simprod_tf.evaluation.evaluate import Evaluation, evaluate_model
 from simprod_tf.evaluation.retrieval import Retrieval, retrieval_metrics
 from simprod_tf.export import SavedEncoder
-from simprod_tf.pipeline.embed import embed_catalog
+from simprod_tf.matching.views import IMAGE, TEXT
+from simprod_tf.pipeline.embed import alone, embed_catalog
 from simprod_tf.pipeline.progress import Progress, about
 
-MODALITIES = ("picture", "title")
+_VIEWS = {"picture": IMAGE, "title": TEXT}
+MODALITIES = tuple(_VIEWS)
 # The distance of a pair if nothing is known of one product: as far as can be.
 _FARTHEST = 2.0
 
@@ -269,8 +271,8 @@ def _variant(
         0,
     )
     products = [
-        *(_alone(test.queries.product(int(row)), modality) for row in rows),
-        *(_alone(test.catalog[id], modality) for id in pairs.anchor_ids),
+        *(alone(test.queries.product(int(row)), _VIEWS[modality]) for row in rows),
+        *(alone(test.catalog[id], _VIEWS[modality]) for id in pairs.anchor_ids),
     ]
     if not products:
         return replace(variant, skipped=f"no query and no anchor has a {modality}")
@@ -291,13 +293,6 @@ def _variant(
 def _has(catalog: Catalog, modality: str) -> np.ndarray:
     """Returns [P] bool: which products have the modality."""
     return (catalog.images if modality == "picture" else catalog.titles) != ""
-
-
-def _alone(product: Product, modality: str) -> Product:
-    """Returns the product with its picture alone, or its title alone."""
-    if modality == "picture":
-        return Product(product.id, image=product.image)
-    return Product(product.id, title=product.title)
 
 
 def _encode_distinct(

@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,8 @@ class _Run:
                 self._distances(arrays, pairs),
                 pairs.labels,
                 precision=self.plan.precision,
+                fingerprint=self.prepared.trained.fingerprint,
+                date=date.today().isoformat(),
             ).to_json()
         except ThresholdError as error:
             log.info("%s", error)

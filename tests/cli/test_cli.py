@@ -9,7 +9,9 @@ import pytest
 
 from simprod_tf.cli import app
 
-COMMANDS = [command.callback.__name__ for command in app.registered_commands]
+COMMANDS = [
+    command.callback.__name__.replace("_", "-") for command in app.registered_commands
+]
 
 
 @pytest.fixture(scope="module")

@@ -223,3 +223,29 @@ def test_pairs_of_one_kind_are_told_as_such(tmp_path: Path) -> None:
     assert "no not similar pairs" in labels[1]
     # ROC-AUC needs both kinds.
     assert "n/a" in page.text
+
+
+def test_reliability_is_shown_where_there_are_pairs_enough(tmp_path: Path) -> None:
+    distances = [*np.linspace(0.1, 1.0, 20), *np.linspace(0.6, 1.5, 20)]
+    evaluation = evaluate_model(
+        "many",
+        pair_distances=distances,
+        pair_labels=[1] * 20 + [0] * 20,
+        pair_groups=np.arange(40),
+        retrieval=None,
+        seed=0,
+    )
+    few = evaluated("few", (0.1, 0.2, 0.3, 0.9))
+    write_report(
+        tmp_path / "r.html",
+        title="t",
+        summary=[],
+        evaluations=[few, evaluation],
+        queries=[],
+    )
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    labels = [str(a["aria-label"]) for a in page.all("div") if a.get("role") == "img"]
+    shown = [one for one in labels if one.startswith("Share similar over probability")]
+    assert len(shown) == 1 and ", many: " in shown[0]
+    assert "40 pairs, ECE 0." in page.text
+    assert {"href": "#reliability"} in page.all("a")

@@ -13,8 +13,9 @@ import pytest
 
 from simprod_tf.errors import FingerprintError, ModelError
 from simprod_tf.index import ExactIndex, Index, Match, ScannIndex, load_index
+from simprod_tf.index.exact_tf import TensorFlowExactIndex
 
-KINDS = [ExactIndex, ScannIndex]
+KINDS = [ExactIndex, TensorFlowExactIndex, ScannIndex]
 FINGERPRINT = "0123456789abcdef"
 
 
@@ -246,8 +247,8 @@ def test_load_names_the_file_that_was_touched(
     ("field", "value", "message"),
     [
         ("kind", "model", "holds model, not: index"),
-        ("format", 99, "has format 99, this simprod_tf reads 1"),
-        ("type", "faiss", "type 'faiss', this simprod_tf reads exact and scann"),
+        ("format", 99, "has format 99, this simprod_tf reads 2"),
+        ("type", "faiss", "type 'faiss', this simprod_tf reads exact, exact-tf, scann"),
         ("files", None, "lacks 'files'"),
         ("files", {}, "embeddings.npy is not the file"),
         ("n", 4, "states 4 products in 16 dimensions, but holds 5 ids"),

@@ -1,0 +1,44 @@
+"""Two products side by side with what speaks for and against: one HTML file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from simprod_tf.atomic import whole_file
+from simprod_tf.evaluation.thumbnail import thumbnail_uri
+from simprod_tf.matching.explain import BOTH, IMAGE, TEXT, Explanation
+
+_TEMPLATE = Path(__file__).with_name("explanation.html")
+_LABELS = {BOTH: "Whole products", IMAGE: "Pictures alone", TEXT: "Titles alone"}
+# Distances lie between 0 and this: the scale of the bars.
+_FARTHEST = 2.0
+
+
+def write_explanation(path: str | os.PathLike[str], explanation: Explanation) -> None:
+    """Writes the explanation as one self-contained HTML file, whole or not at all.
+
+    Args:
+        path: of the HTML file; its folder is made if missing.
+        explanation: what is shown.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    products = (explanation.this, explanation.that)
+    page = environment.get_template(_TEMPLATE.name).render(
+        found=explanation,
+        products=products,
+        pictures=[thumbnail_uri(one.image) if one.image else None for one in products],
+        only=(explanation.this_tokens, explanation.that_tokens),
+        labels=_LABELS,
+        farthest=_FARTHEST,
+    )
+    with whole_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")

@@ -1,0 +1,141 @@
+"""Why two products are taken for similar, or not: all that speaks for and against it.
+
+The distance decides; modalities, tokens and traits show what it may come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from simprod_tf.data.catalog import Product
+from simprod_tf.matching.conflicts import Comparison, compare
+
+# What a distance is of: whole products, their pictures alone, their titles alone.
+BOTH, IMAGE, TEXT = "both", "image", "text"
+MODALITIES = (BOTH, IMAGE, TEXT)
+
+SIMILAR, NOT_SIMILAR, UNDECIDED = "similar", "not similar", "undecided"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where one distance stands.
+
+    Attributes:
+        modality: one of `MODALITIES`.
+        distance: None where it cannot be told.
+        threshold: None where there is none.
+        missing: why there is no distance, or "".
+    """
+
+    modality: str
+    distance: float | None
+    threshold: float | None
+    missing: str = ""
+
+    @property
+    def below(self) -> bool | None:
+        """Whether the distance is within the threshold; None where that is unknown."""
+        if self.distance is None or self.threshold is None:
+            return None
+        return self.distance <= self.threshold
+
+    def __str__(self) -> str:
+        """Returns "0.412, 0.088 below the threshold 0.500", or what is missing."""
+        if self.distance is None:
+            return f"not known: {self.missing}" if self.missing else "not known"
+        if self.threshold is None:
+            return f"{self.distance:.3f}"
+        side = "below" if self.below else "above"
+        apart = abs(self.threshold - self.distance)
+        return (
+            f"{self.distance:.3f}, {apart:.3f} {side} the threshold "
+            f"{self.threshold:.3f}"
+        )
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Two products side by side.
+
+    Attributes:
+        this, that: the products.
+        standings: one for each of `MODALITIES`, in that order.
+        shared_tokens: words of both titles, in the order of the first.
+        this_tokens, that_tokens: words of one title alone.
+        traits: what both state, and whether they agree.
+    """
+
+    this: Product
+    that: Product
+    standings: tuple[Standing, ...]
+    shared_tokens: tuple[str, ...]
+    this_tokens: tuple[str, ...]
+    that_tokens: tuple[str, ...]
+    traits: tuple[Comparison, ...]
+
+    @property
+    def conflicts(self) -> tuple[Comparison, ...]:
+        """The traits in which the two differ."""
+        return tuple(one for one in self.traits if one.differs)
+
+    @property
+    def verdict(self) -> str:
+        """SIMILAR or NOT_SIMILAR by the distance of whole products, or UNDECIDED."""
+        below = self.standings[0].below
+        if below is None:
+            return UNDECIDED
+        return SIMILAR if below else NOT_SIMILAR
+
+    @property
+    def sentence(self) -> str:
+        """The verdict with its reason, and the conflicts that it passes over."""
+        first = self.standings[0]
+        reason = f"the distance is {first}"
+        if first.distance is not None and first.threshold is None:
+            reason += ", and there is no threshold"
+        conflicts = "; ".join(
+            f"{one.kind} {one.this} against {one.that}" for one in self.conflicts
+        )
+        but = f" In conflict: {conflicts}." if conflicts else ""
+        return f"{self.verdict.capitalize()}: {reason}.{but}"
+
+
+def explain(
+    this: Product,
+    that: Product,
+    *,
+    distances: Mapping[str, float | None],
+    thresholds: Mapping[str, float | None],
+    tokens: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    missing: Mapping[str, str] | None = None,
+) -> Explanation:
+    """Returns what speaks for and against the two being similar.
+
+    Args:
+        this: one product.
+        that: the other one.
+        distances: by modality; left out or None where there is none.
+        thresholds: by modality, likewise. Between `BOTH` and its threshold it is
+            decided.
+        tokens: the words of the two titles, as `features.text.title_words` has them.
+        missing: by modality, why it has no distance.
+    """
+    unknown = [one for one in (*distances, *thresholds) if one not in MODALITIES]
+    if unknown:
+        raise ValueError(f"a modality is one of {MODALITIES}, got {unknown[0]!r}.")
+    these, those = (dict.fromkeys(words) for words in tokens)
+    reasons = missing or {}
+    return Explanation(
+        this,
+        that,
+        tuple(
+            Standing(one, distances.get(one), thresholds.get(one), reasons.get(one, ""))
+            for one in MODALITIES
+        ),
+        tuple(word for word in these if word in those),
+        tuple(word for word in these if word not in those),
+        tuple(word for word in those if word not in these),
+        tuple(compare(this, that)),
+    )
