@@ -181,7 +181,7 @@ def measure_load(build: Build, data: Path, folder: Path) -> dict:
 def prepare(build: Build, options: argparse.Namespace) -> dict | None:
     """Returns what a build came to, from its folder or anew; None if it failed."""
     folder = options.data / build.name
-    record = folder.with_suffix(".build.json")
+    record = options.data / f"{build.name}.build.json"
     if record.exists():
         return json.loads(record.read_text(encoding="utf-8"))
     shutil.rmtree(folder, ignore_errors=True)
@@ -313,18 +313,25 @@ def final(contest: Contest, swept: list[Timed], *, rounds: int) -> list[dict]:
     """Returns each contender's best at each recall and mode, measured anew."""
     found = []
     for mode in MODES:
-        chosen = {t: finalists(swept, target=t, mode=mode) for t in TARGETS}
-        # One setting may be the best for several recalls, and is timed once.
-        unique = list({id(e): e for some in chosen.values() for e in some}.values())
-        entries = {id(entry): entry.fresh() for entry in unique}
-        pairs = [(entries[id(entry)], entry.rate(mode)) for entry in unique]
+        chosen = [finalists(swept, target=target, mode=mode) for target in TARGETS]
+        # One setting may be among the fastest for several recalls, and is timed once.
+        unique = list({id(entry): entry for some in chosen for entry in some}.values())
+        pairs = [(entry.fresh(), entry.rate(mode)) for entry in unique]
         contest.take_turns(pairs, rounds=rounds, mode=mode, block_s=FINAL_BLOCK_S)
-        for target, some in chosen.items():
-            for contender in dict.fromkeys(entry.contender for entry in some):
-                own = [entries[id(e)] for e in some if e.contender == contender]
-                best = max(own, key=lambda entry: entry.rate(mode))
+        timed = [entry for entry, _ in pairs]
+        for target in TARGETS:
+            for best in _winners(timed, target=target, mode=mode):
                 found.append({"target": target, "mode": mode, **_record(best, mode)})
     return found
+
+
+def _winners(timed: list[Timed], *, target: float, mode: str) -> list[Timed]:
+    """Returns each contender's fastest setting that reaches the recall."""
+    best: dict[str, Timed] = {}
+    for entry in sorted(timed, key=lambda entry: entry.rate(mode)):
+        if entry.recall >= target:
+            best[entry.contender] = entry
+    return list(best.values())
 
 
 def _record(entry: Timed, mode: str) -> dict:

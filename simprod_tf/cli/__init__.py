@@ -13,6 +13,7 @@ import typer
 
 from simprod_tf import __version__
 from simprod_tf.cli import data, features, index, matching, model, train, weights
+from simprod_tf.cli.blend import blend
 from simprod_tf.cli.console import print_error, quiet
 from simprod_tf.cli.demo import demo
 from simprod_tf.cli.explain import explain
@@ -48,6 +49,7 @@ for command in (
     index.add,
     index.remove,
     index.compact,
+    blend,
     export_index,
     matching.search,
     matching.threshold,

@@ -71,7 +71,9 @@ def _print_summary(result: DemoResult) -> None:
             f"{decision['precision_lower_bound']:.2f} on {decision['num_pairs']} "
             "validation pairs"
         )
-    out.print(f"\n{result.matches} matches ({up_to}): {folder / 'similar.parquet'}")
+    out.print(f"\n{result.matches} matches ({up_to}): {folder / 'matches'}")
+    for note in result.match_notes:
+        out.print(note, highlight=False)
     # As it was called: the command need not be on the path.
     out.print(f"Search it:   {sys.argv[0]} search {folder / 'index'} --id p000001")
     out.print(f"The report:  {result.report}")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from simprod_tf.cli.console import bars, print_rows, read_products, say
 from simprod_tf.cli.data import SkipBad
-from simprod_tf.errors import InputError
 
 if TYPE_CHECKING:
     from simprod_tf.matching.explain import Explanation
@@ -26,8 +24,7 @@ def explain(
     decision: Annotated[
         Optional[Path],
         typer.Option(
-            help="JSON file of a decision. By default the threshold that training "
-            "chose for the model."
+            help="JSON file of `simprod threshold`; by default what training chose."
         ),
     ] = None,
     out: Annotated[
@@ -44,13 +41,17 @@ def explain(
 
     Example: `simprod explain p000001 p000002 --catalog shop/catalog.csv --model
     saved_models/shop --out explanation.html`
+
+    Example: `simprod explain p000001 p000002 --catalog shop/catalog.csv --model
+    saved_models/shop --decision decision.json`
     """
     from simprod_tf.data.vectors import read_vectors
     from simprod_tf.evaluation.explanation import write_explanation
     from simprod_tf.export import SavedEncoder
+    from simprod_tf.matching.decisions import read_decisions, trained_decisions
     from simprod_tf.pipeline.explain import explain_pair
 
-    stated = None if decision is None else _read_json(decision)
+    stated = None if decision is None else read_decisions(decision)
     with bars() as progress:
         encoder = SavedEncoder(model)
         products = read_products(
@@ -64,7 +65,8 @@ def explain(
             encoder,
             products,
             (this, that),
-            max_distance=_max_distance(stated or encoder.manifest.get("decision")),
+            decisions=stated
+            or trained_decisions(encoder.manifest.get("decision"), encoder.fingerprint),
             files=[read_vectors(path) for path in features or ()],
         )
     print_rows(["what", this, that, "finding"], _rows(found))
@@ -74,29 +76,13 @@ def explain(
         say(f"Explanation written to {out}")
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError("there is no such file.", path=path) from error
-    except ValueError as error:
-        raise InputError(f"it is no JSON: {error}.", path=path) from error
-
-
-def _max_distance(decision: Any) -> float | None:
-    from simprod_tf.matching.threshold import Decision
-
-    if not decision or "refused" in decision:
-        return None
-    return Decision.from_json(decision).max_distance
-
-
 def _rows(found: Explanation) -> list[list[str]]:
     """Returns what is printed, a line for each thing compared."""
+    from simprod_tf.matching.views import LABELS
+
     rows = [["title", found.this.title, found.that.title, ""]]
     for one in found.standings:
-        alone = "" if one.modality == "both" else " alone"
-        rows.append([f"distance, {one.modality}{alone}", "", "", str(one)])
+        rows.append([f"distance, {LABELS[one.view]}", "", "", str(one)])
     rows.append(["words of both", "", "", " ".join(found.shared_tokens)])
     only = [" ".join(found.this_tokens), " ".join(found.that_tokens)]
     rows.append(["words of one", *only, ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -75,7 +76,8 @@ def index(
     From 20,000 products on, ScaNN's settings are chosen so that the recall holds,
     measured against an exact search.
 
-    Example: `simprod index shop/catalog.csv --model saved_models/shop --out index`
+    Example: `simprod index shop/catalog.csv --model saved_models/shop --out index
+    --view image --view text --attribute category --attribute price`
     """
     from simprod_tf.data.vectors import read_vectors
     from simprod_tf.export import SavedEncoder
@@ -98,7 +100,9 @@ def index(
         require_root(publish)
     elif out is not None:
         if is_root(out):
-            raise InputError("holds versions; give it as --publish.", path=out)
+            raise InputError(
+                "holds versions of an index; add the next one with --publish.", path=out
+            )
         require_replaceable(out, "index")
     with bars() as progress:
         encoder = SavedEncoder(model)
@@ -122,8 +126,7 @@ def index(
     if publish is not None:
         _publish(made.index, publish, keep=keep)
     elif out is not None:
-        made.index.save(out)
-        say(f"Written to {out}")
+        _save(made.index, out)
 
 
 def add(
@@ -136,6 +139,9 @@ def add(
 ) -> None:
     """Take a catalogue's products into an index, in place of those with the same id.
 
+    The catalogue needs the columns that the index was given as --attribute. Into a
+    folder of versions goes a new version.
+
     Example: `simprod add index new_products.csv --model saved_models/shop`
     """
     from simprod_tf.data.vectors import read_vectors
@@ -145,6 +151,7 @@ def add(
 
     with bars() as progress:
         encoder = SavedEncoder(model)
+        state = _state(index)
         found = load_index(index, encoder_fingerprint=encoder.fingerprint)
         products = read_products(
             catalog,
@@ -159,10 +166,12 @@ def add(
             files=[read_vectors(path) for path in features or ()],
             progress=progress,
         )
-    say(f"{done.new} products are new, {done.replaced} replaced")
-    if done.removed:
-        say(f"{done.removed} removed: the encoder knows nothing of them any more")
-    _write_back(found, index, keep=keep)
+    _say_unknown(done.unknown)
+    say(
+        f"{done.new} products are new, {done.replaced} replaced"
+        + (f", {done.removed} of those left out removed" if done.removed else "")
+    )
+    _write_back(found, index, state=state, keep=keep)
 
 
 def remove(
@@ -181,13 +190,15 @@ def remove(
     """
     from simprod_tf.data.tables import read_table
     from simprod_tf.index.build import load_index
-    from simprod_tf.pipeline.index import remove_products
 
     if not id and ids is None:
         raise typer.BadParameter("give --id or --ids.")
     wanted = list(id or ())
     if ids is not None:
-        wanted += read_table(ids).strings("id")
+        table = read_table(ids)
+        table.require(["id"])
+        wanted += [one for one in table.strings("id") if one]
+    state = _state(index)
     found = load_index(index)
     wanted = list(dict.fromkeys(wanted))
     missing = [one for one in wanted if one not in found]
@@ -197,9 +208,9 @@ def remove(
             + (f", nor {len(missing) - 1} others" if len(missing) > 1 else "")
             + "; nothing was removed."
         )
-    remove_products(found, wanted)
-    say(f"{len(wanted)} products removed, {len(found)} left")
-    _write_back(found, index, keep=keep)
+    found.remove(wanted)
+    say(f"Removed: {len(wanted)} products; left: {len(found)}")
+    _write_back(found, index, state=state, keep=keep)
 
 
 def compact(index: IndexPath, keep: Keep = 5) -> None:
@@ -209,38 +220,68 @@ def compact(index: IndexPath, keep: Keep = 5) -> None:
     """
     from simprod_tf.index.build import load_index
 
+    state = _state(index)
     found = load_index(index)
     for name, one in {"index": found, **found.views}.items():
-        drift = one.drift()
-        say(
-            f"{name}: {drift.changed:.1%} of the products came since the training; "
-            f"recall@10 {drift.recall:.3f}, of those {drift.recall_of_changed:.3f}"
-        )
+        say(f"{name}: {_drifted(one)}")
         one.compact()
     say(f"Trained anew: {_described(found)}")
-    _write_back(found, index, keep=keep)
+    _write_back(found, index, state=state, keep=keep)
 
 
-def _write_back(index: Index, place: Path, *, keep: int) -> None:
-    """Saves a changed index where it came from; says when it should be compacted."""
+def _drifted(index: Index) -> str:
+    drift = index.drift()
+    changed = f"{drift.changed:.1%} of the products came since the training"
+    if index.is_exact:
+        return f"{changed}; nothing is missed, the search is exact"
+    return (
+        f"{changed}; recall@10 {drift.recall:.3f}, "
+        f"of those {drift.recall_of_changed:.3f}"
+    )
+
+
+def _state(place: Path) -> tuple[Path, str | None]:
+    """Returns what tells whether somebody else has changed an index meanwhile."""
+    from simprod_tf.index.versions import resolved
+    from simprod_tf.manifest import MANIFEST_NAME, file_sha256
+
+    folder = resolved(place)
+    manifest = folder / MANIFEST_NAME
+    return folder, file_sha256(manifest) if manifest.is_file() else None
+
+
+def _write_back(
+    index: Index, place: Path, *, state: tuple[Path, str | None], keep: int
+) -> None:
+    """Saves a changed index where it came from; says when it should be compacted.
+
+    Raises:
+        InputError: it is no longer what it was when it was loaded.
+    """
     from simprod_tf.index.versions import is_root
 
+    if _state(place) != state:
+        raise InputError(
+            "another process has changed this index meanwhile, which would be lost; "
+            "nothing was written. Run the command again.",
+            path=place,
+        )
     if is_root(place):
         _publish(index, place, keep=keep)
     else:
-        index.save(place)
-        say(f"Written to {place}")
-    due = [one for one in (index, *index.views.values()) if one.drift().due]
-    if due:
+        _save(index, place)
+    drifts = [one.drift() for one in (index, *index.views.values())]
+    fallen = [one.fallen_to for one in drifts if one.fallen_to is not None]
+    if fallen:
         say(
-            f"Its recall has fallen to {min(_worst(one) for one in due):.3f}: "
-            f"`simprod compact {place}` trains it anew."
+            f"Its recall has fallen to {min(fallen):.3f}: `simprod compact {place}` "
+            "trains it anew."
         )
 
 
-def _worst(index: Index) -> float:
-    drift = index.drift()
-    return min(drift.recall, drift.recall_of_changed)
+def _save(index: Index, place: Path) -> None:
+    index.save(place)
+    say(f"Written to {place}")
 
 
 def _publish(index: Index, root: Path, *, keep: int) -> None:
@@ -269,7 +310,7 @@ def _described(index: Index) -> str:
     return ", ".join(parts)
 
 
-def _say_unknown(unknown: list[str]) -> None:
+def _say_unknown(unknown: Sequence[str]) -> None:
     if unknown:
         say(
             f"{len(unknown)} products left out, since they have no picture and no word "
@@ -283,12 +324,11 @@ def _scann_settings(
 ) -> ScannSettings | None:
     from simprod_tf.index.tuning import ScannSettings
 
-    given = (leaves, leaves_to_search, reordered)
     if leaves is None and leaves_to_search is None and reordered is None:
         return None
     if leaves is None or leaves_to_search is None or reordered is None:
         raise ValueError(
-            "ScaNN's settings are --leaves, --leaves-to-search and --reordered; "
-            f"give all three, got {given}."
+            "ScaNN's settings are --leaves, --leaves-to-search and --reordered: give "
+            "all three, or none to have them chosen."
         )
     return ScannSettings(leaves, leaves_to_search, reordered)

@@ -9,11 +9,12 @@ import typer
 
 from simprod_tf.cli.console import bars, options, print_rows, say
 from simprod_tf.cli.index import IndexPath
-from simprod_tf.errors import SimprodError
+from simprod_tf.errors import InputError, SimprodError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from simprod_tf.data.tables import ReadTable
     from simprod_tf.index.base import Index
     from simprod_tf.matching.decision import Decision
     from simprod_tf.matching.decisions import Decisions
@@ -104,16 +105,20 @@ def threshold(
     The precision is promised by a lower confidence bound; where the labelled pairs do
     not suffice, nothing is promised, and the number is named that would be needed.
 
+    On an index with views, pictures and titles alone have thresholds of their own.
+
     Example: `simprod threshold index --pairs shop/hand_pairs.csv --precision 0.8 --out
     decision.json`
+
+    Example: `simprod threshold index --pairs valid_pairs.csv --by category --catalog
+    shop/catalog.csv --prior 0.1 --out decision.json`
     """
     from datetime import date
 
     from simprod_tf.data.pairs import read_pairs
     from simprod_tf.index.build import load_index
     from simprod_tf.matching.decisions import write_decisions
-    from simprod_tf.matching.views import Views
-    from simprod_tf.pipeline.index import views_of
+    from simprod_tf.matching.views import Views, views_of
     from simprod_tf.pipeline.threshold import (
         ThresholdSettings,
         choose_decisions,
@@ -156,7 +161,8 @@ def match(
         ),
     ] = None,
     max_distance: Annotated[
-        Optional[float], typer.Option(min=0, max=2, help="A threshold of your own.")
+        Optional[float],
+        typer.Option(min=0, max=2, help="A threshold of your own, for whole products."),
     ] = None,
     catalog: Annotated[
         Optional[Path],
@@ -164,7 +170,10 @@ def match(
     ] = None,
     union: Annotated[
         bool,
-        typer.Option(help="Accept a pair by its pictures or titles alone, too."),
+        typer.Option(
+            help="Accept a pair by its pictures or titles alone, too: with --decision, "
+            "on an index with views."
+        ),
     ] = False,
     keys: Annotated[
         bool, typer.Option(help="A shared GTIN or model number makes a candidate.")
@@ -221,10 +230,16 @@ def match(
     Groups: `id`, `group`.
 
     Example: `simprod match index --out similar.parquet --groups groups.parquet`
+
+    Example: `simprod match index --decision decision.json --catalog shop/catalog.csv
+    --veto quantity --pairs shop/hand_pairs.csv --out similar.csv`
+
+    Example: `simprod match index --only new.csv --previous groups.parquet --groups
+    groups.parquet --out similar_to_new.parquet`
     """
     from simprod_tf.data.catalog import read_catalog
     from simprod_tf.data.pairs import read_pairs
-    from simprod_tf.data.tables import read_table, require_writable_suffix
+    from simprod_tf.data.tables import require_writable_suffix
     from simprod_tf.index.build import load_index
     from simprod_tf.pipeline import match as run
 
@@ -234,6 +249,7 @@ def match(
         require_writable_suffix(path)
     found = load_index(index)
     with options():
+        grouping = run.GroupSettings(linkage, max_group_size)
         settings = run.MatchSettings(
             k=k,
             max_distance=max_distance,
@@ -251,15 +267,15 @@ def match(
         if catalog is None
         else read_catalog(catalog, check_pictures=False).catalog,
         pairs=None if pairs is None else read_pairs(pairs, source="hand"),
-        queries=None if only is None else _known(read_table(only).strings("id"), found),
-        previous=None if previous is None else read_table(previous).table,
+        queries=None if only is None else _known(_read(only, "id"), found),
+        previous=None if previous is None else _read(previous, "id", "group").table,
     )
     with bars() as progress, options():
         matched = run.match_run(
             inputs,
             run.MatchOutputs(out, groups, bridges),
             settings,
-            grouping=run.GroupSettings(linkage, max_group_size),
+            grouping=grouping,
             progress=progress,
         )
     for line in run.described(matched):
@@ -284,27 +300,27 @@ def _open_with_query(
 
 
 def _decision(index: Index) -> Decision | None:
-    """Returns the decision that training made, which went with the index."""
-    from simprod_tf.matching.decision import Decision
+    """Returns the decision on whole products that training made, if it made one."""
+    chosen = _trained(index)
+    return None if chosen is None else chosen.whole
 
-    content = index.extra.get("decision")
-    if not content or "refused" in content:
-        return None
-    return Decision.from_json(content)
+
+def _trained(index: Index) -> Decisions | None:
+    """Returns what training chose."""
+    from simprod_tf.matching.decisions import trained_decisions
+
+    return trained_decisions(index.extra.get("decision"), index.encoder_fingerprint)
 
 
 def _decisions(index: Index, path: Path | None, *, needed: bool) -> Decisions | None:
     """Returns the decisions of a file, or what training chose."""
-    from simprod_tf.matching.decisions import Decisions, read_decisions
-    from simprod_tf.matching.views import WHOLE
+    from simprod_tf.matching.decisions import read_decisions
 
     if path is not None:
         return read_decisions(path)
-    chosen = _decision(index)
-    if chosen is not None:
-        return Decisions(index.encoder_fingerprint, {WHOLE: chosen}, {})
-    if not needed:
-        return None
+    chosen = _trained(index)
+    if chosen is not None or not needed:
+        return chosen
     refused = (index.extra.get("decision") or {}).get("refused", "")
     raise SimprodError(
         "the encoder of the index has no threshold; choose one with `simprod "
@@ -342,12 +358,25 @@ def _column(index: Index, name: str, catalog: Path | None) -> np.ndarray:
     return np.array([values.get(id, "") for id in index.ids], object)
 
 
-def _known(ids: list[str], index: Index) -> list[str]:
-    missing = [id for id in ids if id not in index]
-    if missing:
-        raise SimprodError(
-            f"the index holds no product {missing[0]!r}; `simprod add` takes it in."
-        )
+def _read(path: Path, *columns: str) -> ReadTable:
+    """Returns a table that must have these columns."""
+    from simprod_tf.data.tables import read_table
+
+    read = read_table(path)
+    read.require(columns)
+    return read
+
+
+def _known(read: ReadTable, index: Index) -> list[str]:
+    """Returns the ids of a table, all of which the index must hold."""
+    ids = read.strings("id")
+    for row, id in zip(read.rows, ids):
+        if id not in index:
+            raise InputError(
+                f"the index holds no product {id!r}; `simprod add` takes it in.",
+                path=read.path,
+                row=row,
+            )
     return ids
 
 

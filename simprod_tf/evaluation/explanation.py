@@ -9,10 +9,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from simprod_tf.atomic import whole_file
 from simprod_tf.evaluation.thumbnail import thumbnail_uri
-from simprod_tf.matching.explain import BOTH, IMAGE, TEXT, Explanation
+from simprod_tf.matching.explain import Explanation
+from simprod_tf.matching.views import LABELS
 
 _TEMPLATE = Path(__file__).with_name("explanation.html")
-_LABELS = {BOTH: "Whole products", IMAGE: "Pictures alone", TEXT: "Titles alone"}
 # Distances lie between 0 and this: the scale of the bars.
 _FARTHEST = 2.0
 
@@ -37,7 +37,7 @@ def write_explanation(path: str | os.PathLike[str], explanation: Explanation) ->
         products=products,
         pictures=[thumbnail_uri(one.image) if one.image else None for one in products],
         only=(explanation.this_tokens, explanation.that_tokens),
-        labels=_LABELS,
+        labels=LABELS,
         farthest=_FARTHEST,
     )
     with whole_file(path) as temporary:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from simprod_tf.index.base import Drift, Index, Match
+from simprod_tf.index.answer import Drift, Match
+from simprod_tf.index.base import Index
 from simprod_tf.index.build import build_index, load_index
 from simprod_tf.index.exact import ExactIndex
 from simprod_tf.index.exact_tf import TensorFlowExactIndex

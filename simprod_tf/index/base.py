@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import abc
 import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from simprod_tf.atomic import whole_folder
-from simprod_tf.errors import SimprodError
-from simprod_tf.index.filters import AttributeFilter
+from simprod_tf.index.answer import Drift, Match
+from simprod_tf.index.arguments import (
+    Excluded,
+    checked_k,
+    checked_products,
+    fitting_attributes,
+    one_per_query,
+)
 from simprod_tf.index.folder import VIEWS_NAME, Stored, seal, write_stored
 from simprod_tf.index.rows import Change, Rows
 from simprod_tf.index.tuning import ScannSettings, Tuning
@@ -23,50 +28,10 @@ from simprod_tf.index.vectors import (
     checked_ids,
     checked_queries,
     checked_vectors,
-    nearest_rows,
+    no_neighbours,
+    padded,
 )
-
-Excluded = Union[str, Collection[str], None]
-
-
-@dataclass(frozen=True)
-class Match:
-    """One product found for one query.
-
-    Attributes:
-        query_id: what was asked for.
-        id: the product found.
-        distance: L2 between the two unit-length embeddings, in [0, 2].
-        probability: that they are similar, where a calibration is at hand.
-    """
-
-    query_id: str
-    id: str
-    distance: float
-    probability: float | None = None
-
-
-@dataclass(frozen=True)
-class Drift:
-    """What changes have done to an index since it was trained.
-
-    Attributes:
-        changed: share of the products that came, or were replaced, since.
-        recall: share of the 10 nearest products that is found now; 1 where the
-            search is exact.
-        recall_of_changed: the same with changed products for queries.
-        wanted: the recall that the index was built for.
-    """
-
-    changed: float
-    recall: float
-    recall_of_changed: float
-    wanted: float
-
-    @property
-    def due(self) -> bool:
-        """Whether to `compact`: a recall has fallen .01 below the wanted one."""
-        return min(self.recall, self.recall_of_changed) < self.wanted - 0.01
+from simprod_tf.index.where import Where
 
 
 class Index(abc.ABC):
@@ -91,8 +56,7 @@ class Index(abc.ABC):
         self._encoder_fingerprint = stored.encoder_fingerprint
         self._extra = dict(stored.extra)
         self._views: dict[str, Index] = {}
-        self._filter: AttributeFilter | None = None
-        self._subset: tuple[np.ndarray, np.ndarray] | None = None
+        self._where = Where(self._rows)
 
     @classmethod
     def build(
@@ -124,17 +88,13 @@ class Index(abc.ABC):
             RecallError: the recall is not reached.
             ValueError, TypeError: ids or embeddings are not as described; names the id.
         """
-        if not isinstance(encoder_fingerprint, str) or not encoder_fingerprint:
-            raise ValueError(
-                f"encoder_fingerprint is a non-empty str, got {encoder_fingerprint!r}."
-            )
-        checked = checked_ids(ids)
-        vectors = checked_vectors(embeddings, names=checked)
-        if attributes is not None and attributes.num_rows != len(checked):
-            raise ValueError(
-                f"Got {attributes.num_rows} rows of attributes for {len(checked)} ids."
-            )
-        stored = Stored(checked, vectors, encoder_fingerprint, extra or {}, attributes)
+        stored = checked_products(
+            ids,
+            embeddings,
+            encoder_fingerprint=encoder_fingerprint,
+            attributes=attributes,
+            extra=extra,
+        )
         return cls._made(stored, Tuning(recall, settings, allow_low_recall))
 
     @property
@@ -219,15 +179,7 @@ class Index(abc.ABC):
             QueryError: it is no condition, or asks about what is not there.
             SimprodError: the index has no attributes.
         """
-        if self._filter is None:
-            attributes = self.attributes
-            if attributes is None:
-                raise SimprodError(
-                    "the index holds no attributes to ask `where` about; build it "
-                    "with some (simprod index --attribute)."
-                )
-            self._filter = AttributeFilter(attributes)
-        return self._filter.rows(where)
+        return self._where.rows(where)
 
     def embedding(self, id: str) -> np.ndarray:
         """Returns the [D] float32 embedding of one product."""
@@ -257,12 +209,12 @@ class Index(abc.ABC):
                 `category = 'mugs' AND price < 20`, that all shall satisfy.
         """
         num_queries = len(queries)
-        names = _one_per_query(query_ids, num_queries, what="query_ids")
-        barred = _one_per_query(exclude, num_queries, what="exclude")
+        names = one_per_query(query_ids, num_queries, what="query_ids")
+        barred = one_per_query(exclude, num_queries, what="exclude")
         checked = self._checked_queries(queries, query_ids)
         hidden = [self._rows_hidden(ids) for ids in barred]
         # Enough to drop the hidden ones from, but no wider than the catalogue.
-        wanted = _checked_k(k) + max(map(len, hidden), default=0)
+        wanted = checked_k(k) + max(map(len, hidden), default=0)
         found = self._found(checked, min(wanted, max(1, len(self))), where)
         answers = []
         for line in range(num_queries):
@@ -281,7 +233,7 @@ class Index(abc.ABC):
             k: how many rows a query, at least 1.
             where: an SQL condition on the attributes that all rows shall satisfy.
         """
-        return self._found(self._checked_queries(queries, None), _checked_k(k), where)
+        return self._found(self._checked_queries(queries, None), checked_k(k), where)
 
     def add(
         self,
@@ -292,7 +244,8 @@ class Index(abc.ABC):
     ) -> int:
         """Takes in products, in place of those with the same id; returns how many new.
 
-        All of them, or none where one is not as described.
+        All of them, or none where one is not as described. What the views hold of a
+        product that is replaced is left to the caller.
 
         Args:
             ids: C product ids, each there once.
@@ -301,22 +254,25 @@ class Index(abc.ABC):
         """
         checked = checked_ids(ids)
         vectors = checked_vectors(embeddings, names=checked, dim=self.dim)
-        table = self._fitting(attributes, len(checked))
+        held = self._rows.attribute_schema
+        table = fitting_attributes(attributes, held, num_rows=len(checked))
         change = self._rows.put(checked, vectors, table)
-        self._forget()
+        self._where.forget()
         self._took_in(change, vectors)
         return len(self) - change.first_new
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Removes products: all of them, or none where one is not there.
+        """Removes products, from the views too: all, or none where one is not there.
 
         Raises:
             KeyError: names a product that is not there.
         """
         rows = sorted(self.rows_of(checked_ids(ids)).tolist(), reverse=True)
         self._rows.drop(rows)
-        self._forget()
+        self._where.forget()
         self._let_go(rows)
+        for view in self._views.values():
+            view.remove([id for id in ids if id in view])
 
     def compact(self) -> None:
         """Trains the search anew on the products that are here now.
@@ -376,7 +332,7 @@ class Index(abc.ABC):
         self, queries: np.ndarray, k: int, rows: np.ndarray
     ) -> Neighbours:
         """Returns k neighbours of each query among some rows, 1 <= k <= len(rows)."""
-        return self._nearest_of_subset(queries, k, rows)
+        return self._where.nearest(queries, k, rows)
 
     @abc.abstractmethod
     def _train_anew(self) -> None:
@@ -411,58 +367,19 @@ class Index(abc.ABC):
         rows = None if where is None else self.rows_where(where)
         wanted = min(k, len(self) if rows is None else len(rows))
         if not wanted or not len(queries):
-            shape = len(queries), k
-            return Neighbours(
-                np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32)
-            )
+            return no_neighbours(len(queries), k)
         if rows is None:
             found = self._nearest(queries, wanted)
         else:
             found = self._nearest_among(queries, wanted, rows)
-        return found if wanted == k else _padded(found, k)
-
-    def _nearest_of_subset(
-        self, queries: np.ndarray, k: int, rows: np.ndarray
-    ) -> Neighbours:
-        # Gathering costs more than one query's search; the next one often asks alike.
-        kept = self._subset
-        if kept is None or not np.array_equal(kept[0], rows):
-            kept = self._subset = rows, self._rows.embeddings[rows]
-        found = nearest_rows(queries, kept[1], k=k)
-        return Neighbours(rows[found.rows], found.distances)
-
-    def _fitting(self, attributes: pa.Table | None, num_rows: int) -> pa.Table | None:
-        """Returns attributes of new products with the columns of those held."""
-        held = self.attributes
-        if held is None:
-            if attributes is not None:
-                raise ValueError("The index was built without attributes, got some.")
-            return None
-        if attributes is None or attributes.num_rows != num_rows:
-            found = 0 if attributes is None else attributes.num_rows
-            raise ValueError(
-                f"Got {found} rows of attributes for {num_rows} ids; the index has "
-                f"the attributes {held.column_names}."
-            )
-        try:
-            return attributes.select(held.column_names).cast(held.schema)
-        except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise ValueError(
-                f"The attributes do not fit those of the index, {held.schema}: {error}"
-            ) from error
-
-    def _forget(self) -> None:
-        """Drops what was kept for filters."""
-        if self._filter is not None:
-            self._filter.close()
-        self._filter = self._subset = None
+        return padded(found, k)
 
     def _matches(
         self, query_id: str, found: Neighbours, *, line: int, hidden: set[int]
     ) -> list[Match]:
         pairs = zip(found.rows[line].tolist(), found.distances[line].tolist())
         return [
-            Match(query_id, self.ids[row], distance)
+            Match(query_id, self._rows.id_of(row), distance)
             for row, distance in pairs
             if row >= 0 and row not in hidden
         ]
@@ -478,27 +395,3 @@ class Index(abc.ABC):
         several = [ids] if isinstance(ids, str) else ids
         rows = (self._rows.row_of(id) for id in several)
         return {row for row in rows if row is not None}
-
-
-def _padded(found: Neighbours, k: int) -> Neighbours:
-    missing = ((0, 0), (0, k - found.rows.shape[1]))
-    return Neighbours(
-        np.pad(found.rows, missing, constant_values=-1),
-        np.pad(found.distances, missing, constant_values=np.inf),
-    )
-
-
-def _checked_k(k: int) -> int:
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}.")
-    return int(k)
-
-
-def _one_per_query(
-    values: Sequence[Any] | None, num_queries: int, *, what: str
-) -> Sequence[Any]:
-    if values is None:
-        return [None] * num_queries
-    if len(values) != num_queries:
-        raise ValueError(f"Got {len(values)} {what} for {num_queries} queries.")
-    return values

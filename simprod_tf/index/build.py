@@ -129,7 +129,10 @@ def _load(place: Path, *, encoder_fingerprint: str | None, kind: str | None) -> 
         )
         for name in manifest["views"]
     }
-    index.attach(views)
+    try:
+        index.attach(views)
+    except ValueError as error:
+        raise ModelError(f"{place} is damaged: {error} Build it again.") from error
     return index
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from simprod_tf.index.base import Drift, Index
+from simprod_tf.index.answer import Drift
+from simprod_tf.index.base import Index
 from simprod_tf.index.folder import Stored
 from simprod_tf.index.rows import Change
 from simprod_tf.index.tuning import Tuning

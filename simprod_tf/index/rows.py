@@ -55,6 +55,7 @@ class Rows:
         self._tables = None if attributes is None else [attributes]
         # Where each row stands in `_tables`, one after the other.
         self._places = np.arange(len(self._ids))
+        self._num_placed = len(self._ids)
         self._in_order = True
         self._changed = np.zeros(len(ids), bool) if changed is None else changed
 
@@ -88,13 +89,23 @@ class Rows:
             taken = whole.take(pa.array(self._places[: len(self)]))
             self._tables = [taken.combine_chunks()]
             self._places[: len(self)] = np.arange(len(self))
+            self._num_placed = len(self)
             self._in_order = True
         return self._tables[0]
+
+    @property
+    def attribute_schema(self) -> pa.Schema | None:
+        """The attributes' columns; unlike the attributes it costs nothing to ask."""
+        return None if self._tables is None else self._tables[0].schema
 
     @property
     def changed(self) -> np.ndarray:
         """[N] bool, which rows came after the searcher was trained; a view."""
         return self._changed[: len(self)]
+
+    def id_of(self, row: int) -> str:
+        """Returns the id of the product at a row, without copying them all."""
+        return self._ids[row]
 
     def row_of(self, id: str) -> int | None:
         """Returns the row of a product, None where there is none."""
@@ -116,8 +127,8 @@ class Rows:
         self._buffer[rows] = vectors
         self._changed[rows] = True
         if self._tables is not None:
-            held = sum(table.num_rows for table in self._tables)
-            self._places[rows] = held + np.arange(len(ids))
+            self._places[rows] = self._num_placed + np.arange(len(ids))
+            self._num_placed += len(ids)
             self._tables.append(attributes)
             self._in_order = False
         return Change(rows, before)

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from simprod_tf.errors import ModelError
-from simprod_tf.index.base import Drift, Index
+from simprod_tf.index.answer import Drift
+from simprod_tf.index.base import Index
 from simprod_tf.index.folder import Stored
 from simprod_tf.index.rows import Change
 from simprod_tf.index.scann_files import (
@@ -32,6 +33,7 @@ from simprod_tf.index.vectors import (
     Neighbours,
     is_unit_query,
     nearest_candidates,
+    no_neighbours,
 )
 
 # Below, a tree saves nothing worth its training and its misses.
@@ -133,15 +135,20 @@ class ScannIndex(Index):
         random = np.random.default_rng(self._tuning.seed)
         embeddings = self._rows.embeddings
         rows = random.permutation(len(self))[:NUM_QUERIES]
+        new = random.permutation(changed)[:NUM_QUERIES]
         recall = of_changed = self._tree.recall_of(rows, embeddings)
-        if len(changed):
-            rows = random.permutation(changed)[:NUM_QUERIES]
-            of_changed = self._tree.recall_of(rows, embeddings)
-        return Drift(share, recall, of_changed, self._tree.tuned.wanted)
+        if len(new):
+            of_changed = self._tree.recall_of(new, embeddings)
+        wanted = self._tree.tuned.wanted
+        return Drift(
+            share, recall, of_changed, wanted, len(rows), len(new) or len(rows)
+        )
 
     def _took_in(self, change: Change, vectors: np.ndarray) -> None:
         if self._searcher is None:
-            self._train(self._tuning)
+            # The rows are written already: from here on nothing may fail.
+            way = dataclasses.replace(self._tuning, settings=None, allow_miss=True)
+            self._train(way)
             return
         rows = change.rows.tolist()
         # ScaNN numbers new points by itself, as the rows are: one after the other.
@@ -176,7 +183,7 @@ class ScannIndex(Index):
     ) -> Neighbours:
         share = len(rows) / len(self)
         if self._tree is None or len(rows) <= _BRUTE_ROWS or share < _BRUTE_SHARE:
-            return self._nearest_of_subset(queries, k, rows)
+            return self._where.nearest(queries, k, rows)
         allowed = np.zeros(len(self), bool)
         allowed[rows] = True
         return self._by_searching_wider(queries, k, rows, allowed)
@@ -186,10 +193,7 @@ class ScannIndex(Index):
     ) -> Neighbours:
         """Asks for more than k and drops what is not allowed, until k are left."""
         share = len(rows) / len(self)
-        found = Neighbours(
-            np.full((len(queries), k), -1, np.int64),
-            np.full((len(queries), k), np.inf, np.float32),
-        )
+        found = no_neighbours(len(queries), k)
         open_lines = np.arange(len(queries))
         wider = math.ceil(_WIDER * k / share) + _SPARE
         for _ in range(_WIDENINGS):
@@ -202,7 +206,7 @@ class ScannIndex(Index):
             found.distances[open_lines[full]] = kept.distances[full]
             open_lines, wider = open_lines[~full], 4 * wider
         if len(open_lines):
-            rest = self._nearest_of_subset(queries[open_lines], k, rows)
+            rest = self._where.nearest(queries[open_lines], k, rows)
             found.rows[open_lines] = rest.rows
             found.distances[open_lines] = rest.distances
         return found

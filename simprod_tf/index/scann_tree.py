@@ -61,7 +61,7 @@ class Tree:
             raise RecallError(
                 f"the index reaches {tuned}, but {tuned.wanted} was asked for. Ask for "
                 "less, give other settings, keep it all the same (--allow-low-recall, "
-                'allow_low_recall=True), or build an exact index (kind "exact").'
+                "allow_low_recall=True), or build an exact index (--kind exact)."
             )
         logger.info("ScaNN: %s", tuned)
         return cls(searcher, tuned)

@@ -107,8 +107,7 @@ class Tuned:
     @property
     def suffices(self) -> bool:
         """Whether the recall is the wanted one, but for two standard errors."""
-        error = math.sqrt(self.recall * (1 - self.recall) / max(1, self.num_queries))
-        return self.recall + 2 * error >= self.wanted
+        return at_most(self.recall, self.num_queries) >= self.wanted
 
     def __str__(self) -> str:
         """Returns the recall, and what it was measured with."""
@@ -127,6 +126,11 @@ class Tuned:
     def from_json(cls, content: Mapping[str, Any]) -> Tuned:
         """Returns what `to_json` gave; TypeError or ValueError if it is damaged."""
         return cls(**{**content, "settings": ScannSettings(**content["settings"])})
+
+
+def at_most(recall: float, num_queries: int) -> float:
+    """Returns what a measured recall may be in truth: two standard errors more."""
+    return recall + 2 * math.sqrt(recall * (1 - recall) / max(1, num_queries))
 
 
 def leaves_of(n: int) -> int:

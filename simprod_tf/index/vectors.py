@@ -38,6 +38,23 @@ class Neighbours:
     distances: np.ndarray
 
 
+def no_neighbours(num_queries: int, k: int) -> Neighbours:
+    """Returns that none of the queries has a neighbour, as k columns of padding."""
+    shape = num_queries, k
+    return Neighbours(np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32))
+
+
+def padded(found: Neighbours, k: int) -> Neighbours:
+    """Returns an answer of k columns; those that were not there hold nothing."""
+    missing = ((0, 0), (0, k - found.rows.shape[1]))
+    if not missing[1][1]:
+        return found
+    return Neighbours(
+        np.pad(found.rows, missing, constant_values=-1),
+        np.pad(found.distances, missing, constant_values=np.inf),
+    )
+
+
 def checked_ids(ids: Sequence[str]) -> tuple[str, ...]:
     """Returns the ids if they are non-empty strings, each there once."""
     checked = tuple(ids)
@@ -196,10 +213,7 @@ def nearest_candidates(
     starts = np.searchsorted(lines, np.arange(len(queries)))
     places = np.arange(len(lines)) - starts[lines]
     kept = places < k
-    found = Neighbours(
-        rows=np.full((len(queries), k), -1, np.int64),
-        distances=np.full((len(queries), k), np.inf, np.float32),
-    )
+    found = no_neighbours(len(queries), k)
     found.rows[lines[kept], places[kept]] = rows[kept]
     found.distances[lines[kept], places[kept]] = distances[kept]
     return found

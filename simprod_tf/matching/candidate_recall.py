@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simprod_tf.matching.candidates import Candidates
+from simprod_tf.matching.pair_code import pair_codes
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class CandidateRecall:
     @property
     def recall(self) -> float:
         """Share of the similar pairs that any source proposes; NaN of none."""
-        return _share(self.num_found, self.num_positives)
+        return share_of(self.num_found, self.num_positives)
 
     @property
     def recall_by(self) -> dict[str, float]:
         """The same share for each source by itself."""
         return {
-            source: _share(found, self.num_positives)
+            source: share_of(found, self.num_positives)
             for source, found in self.found_by.items()
         }
 
@@ -56,8 +57,9 @@ class RecallCounter:
             raise ValueError(
                 f"positives have shape [P, 2], got {list(positives.shape)}."
             )
-        self._width = num_products
-        self._codes = np.unique(self._coded(positives[:, 0], positives[:, 1]))
+        self._num_products = num_products
+        codes = pair_codes(positives[:, 0], positives[:, 1], n=num_products)
+        self._codes = np.unique(codes)
         self._via = np.zeros(len(self._codes), np.uint32)
         self._sources: tuple[str, ...] = ()
 
@@ -66,7 +68,7 @@ class RecallCounter:
         self._sources = candidates.sources
         if not len(self._codes):
             return
-        codes = self._coded(candidates.starts, candidates.ends)
+        codes = pair_codes(candidates.starts, candidates.ends, n=self._num_products)
         places = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
         hits = np.flatnonzero(self._codes[places] == codes)
         # Not |=: a pair may be there in both directions.
@@ -90,10 +92,6 @@ class RecallCounter:
             found_only_by=dict(zip(self._sources, only)),
         )
 
-    def _coded(self, firsts: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-        low, high = np.minimum(firsts, seconds), np.maximum(firsts, seconds)
-        return low.astype(np.int64) * self._width + high
-
 
 def candidate_recall(
     blocks: Iterable[Candidates], positives: np.ndarray, *, num_products: int
@@ -113,5 +111,6 @@ def candidate_recall(
     return counter.recall()
 
 
-def _share(part: int, whole: int) -> float:
+def share_of(part: int, whole: int) -> float:
+    """Returns part / whole, NaN of none."""
     return part / whole if whole else float("nan")

@@ -7,7 +7,7 @@ hint or a veto for pairs that an encoder finds alike: 400 g against 200 g of one
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,9 @@ from simprod_tf.matching.traits import KINDS, ONE_PIECE, product_traits
 
 # Pairs, and comparisons of values, made together: bounds memory to some 50 MB.
 _BLOCK = 1 << 18
+# Products read between two reports: some 0.2 s.
+_REPORT_EVERY = 2048
+Progress = Callable[[int, int], None]
 _BY_NUMBER = ("quantity", "pack")
 _BY_PREFIX = ("model", "brand")
 _LAST = "\U0010ffff"
@@ -113,8 +116,17 @@ class TraitTable:
     DSC-W120 and dscw120b, Sony and Sony Corp. Packs and conditions must be equal.
     """
 
-    def __init__(self, products: Iterable[Product]) -> None:
-        """Takes the products of a catalogue, or of any iterable, in row order."""
+    def __init__(
+        self, products: Iterable[Product], *, progress: Progress | None = None
+    ) -> None:
+        """Takes the products of a catalogue, or of any iterable, in row order.
+
+        Args:
+            products: 100,000 of them take some 10 s.
+            progress: called with (products read, products in all) now and then, where
+                the number of the products is known.
+        """
+        total = len(products) if isinstance(products, Sized) else None
         stated: dict[tuple[str, str], _Stated] = {}
         row = -1
         for row, product in enumerate(products):
@@ -122,6 +134,9 @@ class TraitTable:
                 stated.setdefault((trait.kind, trait.dimension), []).append(
                     (row, trait.value, trait.low, trait.high)
                 )
+            read = row + 1
+            if progress and total and (read % _REPORT_EVERY == 0 or read == total):
+                progress(read, total)
         self._size = row + 1
         # Kinds in their order, so that conflicts are told in it.
         order = sorted(stated, key=lambda key: (KINDS.index(key[0]), key[1]))

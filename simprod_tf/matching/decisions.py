@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from simprod_tf.atomic import write_json
-from simprod_tf.errors import InputError, ModelError
+from simprod_tf.data.catalog import Catalog
+from simprod_tf.errors import InputError, ModelError, SimprodError
 from simprod_tf.matching.decision import Decision
+from simprod_tf.matching.rule import Limit
 from simprod_tf.matching.views import WHOLE
 
 KIND = "decisions"
@@ -42,6 +46,64 @@ class Decisions:
     def whole(self) -> Decision:
         """The decision on whole products."""
         return self.by_view[WHOLE]
+
+    def require_for(self, fingerprint: str) -> None:
+        """Refuses an encoder other than the one whose distances these were.
+
+        Raises:
+            FingerprintError: names both fingerprints.
+        """
+        for decision in self.by_view.values():
+            decision.require_for(fingerprint)
+
+    def limits(self, catalog: Catalog | None) -> dict[str, Limit]:
+        """Returns the limit of each view: one distance, or one for each product.
+
+        Args:
+            catalog: the products, where thresholds go by category.
+
+        Raises:
+            SimprodError: they do, and there is no catalogue, or not this column in it.
+        """
+        by_category = any(one.by_category for one in self.by_view.values())
+        categories = _categories(catalog, self.category) if by_category else None
+        return {
+            view: one.max_distance
+            if categories is None or not one.by_category
+            else one.limits(categories)
+            for view, one in self.by_view.items()
+        }
+
+
+def trained_decisions(
+    content: Mapping[str, Any] | None, fingerprint: str
+) -> Decisions | None:
+    """Returns the decision that training made, None if it made none.
+
+    Args:
+        content: "decision" of a SavedModel's manifest, or of an index's `extra`.
+        fingerprint: of the encoder.
+
+    Raises:
+        ModelError: the decision is damaged.
+    """
+    if not content or "refused" in content:
+        return None
+    return Decisions(fingerprint, {WHOLE: Decision.from_json(content)}, {})
+
+
+def _categories(catalog: Catalog | None, column: str) -> np.ndarray:
+    if catalog is None:
+        raise SimprodError(
+            f"thresholds go by {column!r}, which is read from the catalogue: give "
+            "--catalog."
+        )
+    try:
+        return catalog.column(column)
+    except KeyError as error:
+        raise SimprodError(
+            f"thresholds go by {column!r}, and the catalogue has {error.args[0]}"
+        ) from error
 
 
 def write_decisions(decisions: Decisions, path: str | os.PathLike[str]) -> None:
@@ -86,7 +148,7 @@ def read_decisions(path: str | os.PathLike[str]) -> Decisions:
         )
     except (AttributeError, KeyError, TypeError, ValueError, ModelError) as error:
         raise InputError(
-            f"holds damaged decisions: {error} Choose them again with `simprod "
+            f"holds damaged decisions ({error}); choose them again with `simprod "
             "threshold`.",
             path=path,
         ) from error

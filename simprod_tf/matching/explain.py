@@ -1,6 +1,7 @@
 """Why two products are taken for similar, or not: all that speaks for and against it.
 
-The distance decides; modalities, tokens and traits show what it may come from.
+The distance of whole products decides; those of pictures and titles alone, tokens and
+traits show what it may come from.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from dataclasses import dataclass
 
 from simprod_tf.data.catalog import Product
 from simprod_tf.matching.conflicts import Comparison, compare
+from simprod_tf.matching.views import IMAGE, TEXT, WHOLE
 
-# What a distance is of: whole products, their pictures alone, their titles alone.
-BOTH, IMAGE, TEXT = "both", "image", "text"
-MODALITIES = (BOTH, IMAGE, TEXT)
+# The views that an explanation is about, the deciding one first.
+EXPLAINED = (WHOLE, IMAGE, TEXT)
 
 SIMILAR, NOT_SIMILAR, UNDECIDED = "similar", "not similar", "undecided"
 
@@ -23,13 +24,13 @@ class Standing:
     """Where one distance stands.
 
     Attributes:
-        modality: one of `MODALITIES`.
+        view: one of `EXPLAINED`.
         distance: None where it cannot be told.
         threshold: None where there is none.
         missing: why there is no distance, or "".
     """
 
-    modality: str
+    view: str
     distance: float | None
     threshold: float | None
     missing: str = ""
@@ -61,7 +62,7 @@ class Explanation:
 
     Attributes:
         this, that: the products.
-        standings: one for each of `MODALITIES`, in that order.
+        standings: one for each of `EXPLAINED`, in that order.
         shared_tokens: words of both titles, in the order of the first.
         this_tokens, that_tokens: words of one title alone.
         traits: what both state, and whether they agree.
@@ -116,15 +117,14 @@ def explain(
     Args:
         this: one product.
         that: the other one.
-        distances: by modality; left out or None where there is none.
-        thresholds: by modality, likewise. Between `BOTH` and its threshold it is
-            decided.
+        distances: by view; left out or None where there is none.
+        thresholds: by view, likewise. That of whole products decides.
         tokens: the words of the two titles, as `features.text.title_words` has them.
-        missing: by modality, why it has no distance.
+        missing: by view, why it has no distance.
     """
-    unknown = [one for one in (*distances, *thresholds) if one not in MODALITIES]
+    unknown = [one for one in (*distances, *thresholds) if one not in EXPLAINED]
     if unknown:
-        raise ValueError(f"a modality is one of {MODALITIES}, got {unknown[0]!r}.")
+        raise ValueError(f"a view is one of {EXPLAINED}, got {unknown[0]!r}.")
     these, those = (dict.fromkeys(words) for words in tokens)
     reasons = missing or {}
     return Explanation(
@@ -132,7 +132,7 @@ def explain(
         that,
         tuple(
             Standing(one, distances.get(one), thresholds.get(one), reasons.get(one, ""))
-            for one in MODALITIES
+            for one in EXPLAINED
         ),
         tuple(word for word in these if word in those),
         tuple(word for word in these if word not in those),

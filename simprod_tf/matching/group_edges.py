@@ -13,11 +13,12 @@ from simprod_tf.matching.views import WHOLE
 
 # The limit of an accepted edge, whatever let it pass: distances are shares of limits.
 LINKED = 1.0
-_FARTHEST = 2.0
+# What a pair counts as that is no candidate; no candidate counts as farther.
+FARTHEST = 2.0
 
 
 class EdgeCollector:
-    """Keeps of every candidate its distance as a share of the limit, 20 bytes each.
+    """Keeps of every candidate its distance as a share of the limit, 12 bytes each.
 
     A pair that is similar by another view, or by a key, is within the limit (1 at
     most), as linkage shall see it; one that was vetoed is left out, so that it counts
@@ -27,20 +28,18 @@ class EdgeCollector:
 
     def __init__(self, rule: MatchRule) -> None:
         """Takes the rule by which the candidates are decided."""
-        self._limit = rule.limits[WHOLE]
+        self._rule = rule
         self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def add(self, candidates: Candidates, decided: Decided) -> None:
         """Keeps one block."""
-        limit = np.asarray(self._limit, np.float64)
-        if limit.ndim:
-            limit = limit[candidates.starts]
+        limit = self._rule.limits_of(WHOLE, candidates.starts)
         shares = candidates.distances[WHOLE] / np.maximum(limit, 1e-9)
         # As float32, which the table holds: rounded later, a share just above the
         # limit would be at it.
         near = np.minimum(shares, LINKED).astype(np.float32)
         far = np.nextafter(
-            np.clip(shares, LINKED, _FARTHEST).astype(np.float32), np.float32(np.inf)
+            np.clip(shares, LINKED, FARTHEST).astype(np.float32), np.float32(np.inf)
         )
         shares = np.where(decided.similar, near, far)
         kept = ~decided.vetoed

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from simprod_tf.matching.group_ids import group_by_id, name_groups
-from simprod_tf.matching.linkage import LinkageRule, link_units
+from simprod_tf.matching.linkage import LinkageRule, Progress, link_units
 from simprod_tf.matching.match_edges import MatchEdges, match_edges
 
 
@@ -53,6 +53,7 @@ def group_matches(
     missing_distance: float = 2.0,
     mutual: bool = True,
     previous: pa.Table | None = None,
+    progress: Progress | None = None,
 ) -> Groups:
     """Returns groups in which products are alike as a whole, not only link by link.
 
@@ -80,6 +81,7 @@ def group_matches(
             other since the list of a product with many neighbours was full.
         previous: the earlier run's `table`: groups keep their names (see
             `group_ids.name_groups`).
+        progress: called now and then with (links looked at, those and the ones left).
 
     Raises:
         SimprodError: a table lacks a column, or holds what cannot be.
@@ -95,6 +97,7 @@ def group_matches(
         sizes=np.ones(len(edges.ids), np.int64),
         fixed=np.zeros(len(edges.ids), bool),
         rule=rule,
+        progress=progress,
     )
     earlier = {} if previous is None else group_by_id(previous)
     names = _names(edges.ids, clusters.labels, earlier)
@@ -109,6 +112,7 @@ def extend_groups(
     max_distance: float,
     max_size: int = 50,
     missing_distance: float = 2.0,
+    progress: Progress | None = None,
 ) -> Groups:
     """Returns the groups of an earlier run with new products among them.
 
@@ -127,6 +131,7 @@ def extend_groups(
         max_distance: as for `group_matches`.
         max_size: as for `group_matches`; an earlier group above it stays as it is.
         missing_distance: as for `group_matches`.
+        progress: as for `group_matches`.
 
     Returns:
         All groups, also those that have not changed, with the earlier names. Bridges
@@ -149,6 +154,7 @@ def extend_groups(
         sizes=sizes,
         fixed=fixed,
         rule=rule,
+        progress=progress,
     )
     names = _names(edges.ids, clusters.labels[units], earlier)
     return _groups(edges.up_to(max_distance), names, clusters.num_split)

@@ -20,6 +20,12 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import minimum_spanning_tree
 
+from simprod_tf.matching.pair_code import pair_codes
+
+# How many of the heap's entries are taken between two reports: some 0.1 s.
+_REPORT_EVERY = 1 << 15
+# Told how far the work is: (done, in all).
+Progress = Callable[[int, int], None]
 # The mean of equal distances can come out a hair above them; float32 distances, which
 # the cut must tell apart, stand 3e-8 from each other.
 _ROUNDING = 1e-9
@@ -106,6 +112,7 @@ def link_units(
     sizes: np.ndarray,
     fixed: np.ndarray,
     rule: LinkageRule,
+    progress: Progress | None = None,
 ) -> Clusters:
     """Returns the clusters of n units, each a product or a group to keep together.
 
@@ -119,10 +126,11 @@ def link_units(
         sizes: [n] int64 number of products in each unit.
         fixed: [n] bool; clusters that both hold a fixed unit stay apart.
         rule: when two clusters become one.
+        progress: called with (pairs of clusters looked at, those and the pairs left).
     """
     forest = _Forest(sizes, fixed, rule)
     forest.add_edges(starts, ends, distances)
-    forest.merge_all()
+    forest.merge_all(progress)
     return Clusters(forest.labels(), len(forest.split))
 
 
@@ -168,10 +176,14 @@ class _Forest:
         # A sorted list is a heap.
         self.heap.sort()
 
-    def merge_all(self) -> None:
+    def merge_all(self, progress: Progress | None = None) -> None:
         """Joins the two nearest clusters until none are near enough."""
+        taken = 0
         while self.heap:
             height, first, second = heappop(self.heap)
+            taken += 1
+            if progress is not None and taken % _REPORT_EVERY == 0:
+                progress(taken, taken + len(self.heap))
             if second not in self.links[first]:
                 continue
             if self._barred(first, second):
@@ -266,7 +278,7 @@ class _Pairs:
 
 
 def _linked_pairs(starts: np.ndarray, ends: np.ndarray, *, n: int) -> _Pairs:
-    keys = np.minimum(starts, ends) * n + np.maximum(starts, ends)
+    keys = pair_codes(starts, ends, n=n)
     order = np.argsort(keys, kind="stable")
     order = order[(starts != ends)[order]]
     unique, runs = np.unique(keys[order], return_index=True)

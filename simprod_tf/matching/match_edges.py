@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from simprod_tf.errors import SimprodError
-from simprod_tf.matching.matcher import is_mutual
+from simprod_tf.matching.pair_code import is_mutual, pair_codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +54,13 @@ def match_edges(
     kept = starts != ends
     if mutual:
         kept &= is_mutual(starts, ends, n=len(ids))
-    low, high = np.minimum(starts, ends)[kept], np.maximum(starts, ends)[kept]
-    keys, distances = low * len(ids) + high, distances[kept]
-    order = np.lexsort((distances, keys))
-    # The first of each key is its shortest.
-    first = order[np.unique(keys[order], return_index=True)[1]]
-    return MatchEdges(ids, low[first], high[first], distances[first])
+    codes = pair_codes(starts[kept], ends[kept], n=len(ids))
+    distances = distances[kept]
+    order = np.lexsort((distances, codes))
+    # The first of each pair is its shortest.
+    pairs, first = np.unique(codes[order], return_index=True)
+    low, high = np.divmod(pairs, max(len(ids), 1))
+    return MatchEdges(ids, low, high, distances[order[first]])
 
 
 def string_column(table: pa.Table, name: str, *, what: str) -> pa.Array:

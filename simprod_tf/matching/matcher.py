@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from simprod_tf.atomic import whole_file
 from simprod_tf.data.tables import require_writable_suffix
 from simprod_tf.index.base import Index
-from simprod_tf.matching.candidates import Candidates, candidate_blocks
+from simprod_tf.matching.candidates import Candidates, Progress, candidate_blocks
 from simprod_tf.matching.rule import DECISIONS, Decided, MatchRule, decide
 from simprod_tf.matching.views import WHOLE, Views
 
@@ -33,10 +33,10 @@ SCHEMA = pa.schema(
         ("reasons", pa.list_(pa.string())),
     ]
 )
+KEEP = ("similar", "all")
 _PLAIN = ["query_id", "id", "rank", "distance", "probability"]
 # What stands between the reasons in a CSV file, which has no lists.
 REASON_SEPARATOR = ";"
-Progress = Callable[[int, int], None]
 
 
 class Curve(Protocol):
@@ -93,8 +93,8 @@ def match_blocks(
         keep: "similar", or "all" for the candidates that are different as well.
         watchers: are told of each block and what was decided, whatever is kept.
     """
-    if keep not in ("similar", "all"):
-        raise ValueError(f'keep is "similar" or "all", got {keep!r}.')
+    if keep not in KEEP:
+        raise ValueError(f"keep is one of {', '.join(KEEP)}, got {keep!r}.")
     return _tables(
         _decided(blocks, rule, watchers),
         names=pa.array(ids, pa.string()),
@@ -165,17 +165,6 @@ def find_matches(
     rule = MatchRule({WHOLE: max_distance}, mutual=mutual)
     tables = match_blocks(blocks, rule, ids=views.ids, decision=decision)
     return pa.concat_tables([SCHEMA.empty_table(), *tables]).select(_PLAIN)
-
-
-def is_mutual(starts: np.ndarray, ends: np.ndarray, *, n: int) -> np.ndarray:
-    """Returns [E] bool: whether the edge stands there in the other direction, too.
-
-    Args:
-        starts: [E] int64 rows below n.
-        ends: [E] int64 rows below n.
-        n: the number of products.
-    """
-    return np.isin(ends * n + starts, starts * n + ends)
 
 
 def _decided(

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simprod_tf.matching.candidate_recall import share_of
 from simprod_tf.matching.candidates import Candidates
+from simprod_tf.matching.pair_code import pair_codes
 from simprod_tf.matching.rule import Decided
 
 
@@ -29,12 +31,12 @@ class Outcome:
     @property
     def precision(self) -> float:
         """Share of the accepted pairs that are similar; NaN for none."""
-        return _share(self.num_hits, self.num_accepted)
+        return share_of(self.num_hits, self.num_accepted)
 
     @property
     def recall(self) -> float:
         """Share of the similar pairs that are accepted; NaN for none."""
-        return _share(self.num_hits, self.num_similar)
+        return share_of(self.num_hits, self.num_similar)
 
 
 class OutcomeCounter:
@@ -50,8 +52,8 @@ class OutcomeCounter:
             labels: [P], 1 = similar, 0 = not.
             num_products: rows are below it.
         """
-        self._width = num_products
-        codes = self._coded(pairs[:, 0], pairs[:, 1])
+        self._num_products = num_products
+        codes = pair_codes(pairs[:, 0], pairs[:, 1], n=num_products)
         order = np.argsort(codes)
         self._codes, self._similar = codes[order], np.asarray(labels)[order] == 1
         self._accepted = np.zeros(len(codes), bool)
@@ -59,7 +61,9 @@ class OutcomeCounter:
     def add(self, candidates: Candidates, decided: Decided) -> None:
         """Counts one block."""
         kept = decided.similar
-        codes = self._coded(candidates.starts[kept], candidates.ends[kept])
+        codes = pair_codes(
+            candidates.starts[kept], candidates.ends[kept], n=self._num_products
+        )
         self._accepted |= np.isin(self._codes, codes)
 
     def outcome(self) -> Outcome:
@@ -70,11 +74,3 @@ class OutcomeCounter:
             num_accepted=int(self._accepted.sum()),
             num_hits=int((self._accepted & self._similar).sum()),
         )
-
-    def _coded(self, firsts: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-        low, high = np.minimum(firsts, seconds), np.maximum(firsts, seconds)
-        return low.astype(np.int64) * self._width + high
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")

@@ -28,6 +28,7 @@ _BINS = 2048
 _RESAMPLES = 60
 _MAX_STEPS = 5000
 _CLOSE = 1e-7
+_FARTHEST_APART = 0.15
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def estimate_prior(
         seed: of the resampling.
 
     Raises:
-        ThresholdError: there is no candidate, or no labelled pair of either kind.
+        ThresholdError: there is no candidate, no labelled pair of either kind, or no
+            mix of the labelled pairs that looks like the candidates.
     """
     distances, positive = checked_pairs(labelled_distances, labels)
     candidates = np.asarray(candidate_distances, np.float64)
@@ -121,6 +123,7 @@ def estimate_prior(
     centres = (edges[:-1] + edges[1:])[counts > 0] / 2
     weights = counts[counts > 0] / len(candidates)
     share = _most_likely(curve, centres, weights, labelled=float(positive.mean()))
+    _require_alike(distances, positive, candidates, share=share)
     random = np.random.default_rng(seed)
     drawn = []
     for _ in range(_RESAMPLES):
@@ -131,6 +134,33 @@ def estimate_prior(
             drawn.append(_most_likely(again, centres, weights, labelled=labelled))
     low, high = np.quantile([*drawn, share], [0.05, 0.95])
     return Prior(share, "estimated", min(float(low), share), max(float(high), share))
+
+
+def _require_alike(
+    distances: np.ndarray, positive: np.ndarray, candidates: np.ndarray, *, share: float
+) -> None:
+    """Refuses a prior by which the labelled pairs do not look like the candidates.
+
+    They do if the two distributions of distances, that of the labelled pairs at the
+    prior found, are nowhere farther apart than `_FARTHEST_APART` (Kolmogorov and
+    Smirnov's distance).
+    """
+    at = np.sort(candidates)
+    mixed = share * _below(distances[positive], at)
+    mixed += (1 - share) * _below(distances[~positive], at)
+    apart = float(np.abs(mixed - np.arange(1, len(at) + 1) / len(at)).max())
+    if apart > _FARTHEST_APART:
+        raise ThresholdError(
+            "The prior cannot be estimated: at no share of similar pairs do the "
+            f"{len(distances)} labelled pairs look like the candidates ({apart:.2f} "
+            f"apart at the best share, {share:.3g}; at most {_FARTHEST_APART} is "
+            "good enough). Label pairs drawn from the candidates, or state the prior."
+        )
+
+
+def _below(distances: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Returns the share of distances at or below each of `at`."""
+    return np.searchsorted(np.sort(distances), at, side="right") / len(distances)
 
 
 def _most_likely(

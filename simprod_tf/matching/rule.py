@@ -63,6 +63,22 @@ class MatchRule:
         """The views by which a pair may pass."""
         return tuple(self.limits) if self.union else (WHOLE,)
 
+    def limits_of(self, view: str, starts: np.ndarray) -> np.ndarray:
+        """Returns the float64 limits of the queries' rows: one for all, or [C].
+
+        Raises:
+            ValueError: limits are one a row, and a row has none.
+        """
+        limits = np.asarray(self.limits[view], np.float64)
+        if not limits.ndim:
+            return limits
+        if len(starts) and len(limits) <= starts.max():
+            raise ValueError(
+                f"The limits of {view!r} are one a row, {len(limits)} of them; "
+                f"got row {starts.max()}."
+            )
+        return limits[starts]
+
 
 @dataclass(frozen=True, eq=False)
 class Decided:
@@ -122,25 +138,13 @@ def _passes(
         if name not in candidates.distances:
             known = ", ".join(candidates.distances)
             raise ValueError(f"The rule has a limit for {name!r}; views: {known}.")
-        limit = _limits(rule.limits[name], candidates.starts, name=name)
+        limit = rule.limits_of(name, candidates.starts)
         # As float64: a threshold is not rounded to float32 before it is compared.
         # NaN, where a product lacks a picture or a title, is within no limit.
         yield name, candidates.distances[name].astype(np.float64) <= limit
     for source in candidates.sources:
         if rule.accept_keys and source.startswith("key:"):
             yield source, candidates.proposed_by(source)
-
-
-def _limits(limit: Limit, starts: np.ndarray, *, name: str) -> np.ndarray:
-    if np.ndim(limit) == 0:
-        return np.asarray(limit, np.float64)
-    by_row = np.asarray(limit, np.float64)
-    if len(starts) and len(by_row) <= starts.max():
-        raise ValueError(
-            f"The limits of {name!r} are one a row, {len(by_row)} of them; "
-            f"got row {starts.max()}."
-        )
-    return by_row[starts]
 
 
 def _vetoes(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from simprod_tf.data.catalog import Product
 from simprod_tf.matching.keys import KEY_COLUMNS, normal_model
@@ -62,7 +63,8 @@ _PACK_WORDS = re.compile(
 )
 _COUNTS = {"twin": 2, "double": 2, "triple": 3}
 
-_TWO_DIGITS = re.compile(r"\d.*\d")
+_DIGIT, _TWO_DIGITS = re.compile(r"\d"), re.compile(r"\d.*\d")
+_SEPARATORS = re.compile(r"[\W_]+")
 _WORD = re.compile(r"[^\W_]+(?:[./_-][^\W_]+)*")
 # Ordinals, standards and counted things: 7th, 1080p, mp3, ddr4-2400, 288-pin, 24x7.
 _NO_MODEL = re.compile(
@@ -96,11 +98,12 @@ class Trait:
 
 def product_traits(product: Product) -> tuple[Trait, ...]:
     """Returns the traits of a product, by its title and the columns that name them."""
+    columns = {name.casefold(): text for name, text in product.attributes.items()}
     return traits_of(
         product.title,
-        brand=_first(product, BRAND_COLUMNS),
-        model=_first(product, MODEL_COLUMNS),
-        condition=_first(product, CONDITION_COLUMNS),
+        brand=_first(columns, BRAND_COLUMNS),
+        model=_first(columns, MODEL_COLUMNS),
+        condition=_first(columns, CONDITION_COLUMNS),
     )
 
 
@@ -116,7 +119,8 @@ def traits_of(
         condition: from a column; where it names none, the title may.
     """
     text = _plain(title)
-    quantities = find_quantities(text)
+    # Without a digit the patterns would be tried at every letter in vain.
+    quantities = find_quantities(text) if _DIGIT.search(text) else []
     rest = _without(text, ((one.start, one.end) for one in quantities))
     packs, spans = _packs(rest)
     rest = _without(rest, spans)
@@ -141,9 +145,8 @@ def _plain(title: str) -> str:
     return " ".join(title.split())
 
 
-def _first(product: Product, columns: Iterable[str]) -> str:
-    folded = {name.casefold(): text for name, text in product.attributes.items()}
-    return next((folded[name] for name in columns if name in folded), "")
+def _first(columns: Mapping[str, str], names: Iterable[str]) -> str:
+    return next((columns[name] for name in names if name in columns), "")
 
 
 def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
@@ -168,7 +171,9 @@ def _quantity_trait(one: Quantity) -> Trait:
 
 def _packs(text: str) -> tuple[set[int], list[tuple[int, int]]]:
     """Returns the counts that a text states, and where."""
-    matches = [match for pattern in _PACKS for match in pattern.finditer(text)]
+    matches: list[re.Match[str]] = []
+    if _DIGIT.search(text):
+        matches = [match for pattern in _PACKS for match in pattern.finditer(text)]
     counts = {int(match["count"]) for match in matches} - {0}
     words = list(_PACK_WORDS.finditer(text))
     counts |= {_COUNTS[match["word"].casefold()] for match in words}
@@ -193,7 +198,7 @@ def _models(text: str, column: str) -> Iterator[Trait]:
 
 def _is_model(word: str) -> bool:
     """Says whether a word reads like a model number: letters and at least 2 digits."""
-    plain = re.sub(r"[\W_]", "", word)
+    plain = _SEPARATORS.sub("", word)
     return (
         len(plain) >= _MIN_MODEL_LENGTH
         and not plain.isdigit()
@@ -203,9 +208,15 @@ def _is_model(word: str) -> bool:
 
 
 def _brands(text: str) -> Iterator[Trait]:
-    plain = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold())
+    plain = _folded(text)
     if plain:
         yield Trait("brand", "", plain, 0.0, 0.0, text.strip())
+
+
+@lru_cache(maxsize=1 << 14)
+def _folded(text: str) -> str:
+    """Returns a brand without case and separators; a shop has few of them."""
+    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _conditions(column: str, title: str) -> Iterator[Trait]:

@@ -10,8 +10,15 @@ from simprod_tf.errors import SimprodError
 from simprod_tf.index.base import Index
 
 WHOLE, IMAGE, TEXT = "both", "image", "text"
+# For people; a view of another name goes by it.
+LABELS = {WHOLE: "whole products", IMAGE: "pictures alone", TEXT: "titles alone"}
 # Values gathered at once: 16 MB.
 _BLOCK_VALUES = 1 << 22
+
+
+def views_of(index: Index) -> dict[str, Index]:
+    """Returns the index and its views by their names, as `Views` takes them."""
+    return {WHOLE: index, **index.views}
 
 
 class Views:

@@ -17,22 +17,29 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from simprod_tf import __version__
-from simprod_tf.atomic import write_json
+from simprod_tf.atomic import whole_folder, write_json
 from simprod_tf.data.catalog import Catalog, read_catalog
 from simprod_tf.data.events import read_events
 from simprod_tf.data.mining import mine_pairs
 from simprod_tf.data.pairs import pairs_from_table, read_pairs, write_pairs
 from simprod_tf.data.split import read_split
 from simprod_tf.data.synthetic import ShopSettings, make_shop
-from simprod_tf.data.tables import write_table
 from simprod_tf.engine.embedded import Embedded
 from simprod_tf.errors import SimprodError
 from simprod_tf.export import SavedEncoder, export_encoder, latest_version
 from simprod_tf.index.build import load_index
 from simprod_tf.matching.decision import Decision
-from simprod_tf.matching.matcher import find_matches
+from simprod_tf.matching.decisions import Decisions
+from simprod_tf.matching.views import WHOLE
 from simprod_tf.pipeline.evaluate import HeldOut, evaluate_run
 from simprod_tf.pipeline.index import IndexSettings, index_catalog
+from simprod_tf.pipeline.match import (
+    MatchInputs,
+    MatchOutputs,
+    MatchSettings,
+    described,
+    match_run,
+)
 from simprod_tf.pipeline.plan import TrainPlan
 from simprod_tf.pipeline.progress import Progress, about, silent
 from simprod_tf.pipeline.train import train_run
@@ -42,6 +49,8 @@ from simprod_tf.training.settings import TrainingSettings
 # What the distance threshold holds on the validation pairs: half of those that are not
 # similar differ in size, colour or pack count alone.
 PRECISION = 0.75
+# Without a threshold, every neighbour is taken.
+_FARTHEST = 2.0
 
 
 def _plan(epochs: int = 1, **settings: Any) -> TrainPlan:
@@ -61,7 +70,7 @@ MODELS = {
 
 
 OUTPUTS = (
-    "shop", "mined.parquet", "runs", "models", "index", "similar.parquet", "evaluation"
+    "shop", "mined.parquet", "runs", "models", "index", "matches", "evaluation"
 )  # fmt: skip
 
 
@@ -73,6 +82,7 @@ class DemoResult:
     models: list[dict[str, Any]]
     notes: list[str]
     matches: int
+    match_notes: list[str]
     decision: dict[str, Any]
 
     @property
@@ -108,7 +118,7 @@ def run_demo(
         demo.stage(f"runs/{name}", partial(demo.train, name=name, catalog=catalog))
         demo.stage(f"models/{name}/1", partial(demo.export, name=name))
     demo.stage("index", lambda path: demo.index(path, catalog))
-    demo.stage("similar.parquet", demo.match)
+    demo.stage("matches", lambda path: demo.match(path, catalog))
     demo.stage("evaluation/evaluation.json", lambda path: demo.evaluate(path, catalog))
     return demo.result()
 
@@ -197,19 +207,23 @@ class _Demo:
         )
         made.index.save(path)
 
-    def match(self, path: Path) -> None:
-        """Writes the matches; without a threshold, the nearest products."""
+    def match(self, path: Path, catalog: Catalog) -> None:
+        """Writes matches and groups; without a threshold, the nearest products."""
         index = load_index(self.folder / "index")
         content = index.extra["decision"]
-        decision = None if "refused" in content else Decision.from_json(content)
-        table = find_matches(
-            index,
-            k=10,
-            max_distance=2.0 if decision is None else decision.max_distance,
-            decision=decision,
-            progress=about(self.progress, "Matching products"),
-        )
-        write_table(table, path)
+        decisions = None
+        if "refused" not in content:
+            whole = Decision.from_json(content)
+            decisions = Decisions(index.encoder_fingerprint, {WHOLE: whole}, {})
+        with whole_folder(path) as temporary:
+            groups = None if decisions is None else temporary / "groups.parquet"
+            matched = match_run(
+                MatchInputs(index, decisions=decisions, catalog=catalog),
+                MatchOutputs(temporary / "similar.parquet", groups),
+                MatchSettings(max_distance=_FARTHEST if decisions is None else None),
+                progress=self.progress,
+            )
+            write_json(temporary / "notes.json", {"notes": described(matched)})
 
     def evaluate(self, path: Path, catalog: Catalog) -> None:
         split = read_split(self.folder / "runs" / list(MODELS)[-1] / "split.parquet")
@@ -227,10 +241,16 @@ class _Demo:
     def result(self) -> DemoResult:
         path = self.folder / "evaluation" / "evaluation.json"
         content = json.loads(path.read_text(encoding="utf-8"))
-        matches = pq.read_metadata(self.folder / "similar.parquet").num_rows
+        matches = self.folder / "matches"
+        told = json.loads((matches / "notes.json").read_text(encoding="utf-8"))
         decision = load_index(self.folder / "index").extra["decision"]
         return DemoResult(
-            self.folder, content["models"], content["notes"], matches, decision
+            self.folder,
+            content["models"],
+            content["notes"],
+            pq.read_metadata(matches / "similar.parquet").num_rows,
+            told["notes"],
+            decision,
         )
 
     def _encoder(self) -> SavedEncoder:

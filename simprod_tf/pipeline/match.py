@@ -9,32 +9,30 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from simprod_tf.data.catalog import Catalog
 from simprod_tf.data.pairs import Pairs
 from simprod_tf.data.tables import write_table
 from simprod_tf.errors import SimprodError
-from simprod_tf.evaluation.group_metrics import (
-    GroupedPairMetrics,
-    GroupMetrics,
-    group_metrics,
-    grouped_pair_metrics,
-)
 from simprod_tf.index.base import Index
-from simprod_tf.matching.candidate_recall import CandidateRecall, RecallCounter
 from simprod_tf.matching.candidates import candidate_blocks
 from simprod_tf.matching.conflicts import TraitTable
 from simprod_tf.matching.decisions import Decisions
-from simprod_tf.matching.group_edges import LINKED, EdgeCollector
+from simprod_tf.matching.group_edges import FARTHEST, LINKED, EdgeCollector
+from simprod_tf.matching.group_ids import group_by_id
 from simprod_tf.matching.grouping import Groups, extend_groups, group_matches
 from simprod_tf.matching.keys import KeyGroups, KeyReport, key_columns
-from simprod_tf.matching.matcher import MatchCounts, match_blocks, write_matches
-from simprod_tf.matching.outcome import Outcome, OutcomeCounter
+from simprod_tf.matching.linkage import LinkageRule
+from simprod_tf.matching.matcher import (
+    KEEP,
+    MatchCounts,
+    match_blocks,
+    write_matches,
+)
 from simprod_tf.matching.rule import Conflicts, Limit, MatchRule
 from simprod_tf.matching.traits import KINDS
-from simprod_tf.matching.views import WHOLE, Views
-from simprod_tf.pipeline.index import views_of
+from simprod_tf.matching.views import WHOLE, Views, views_of
+from simprod_tf.pipeline.match_judgement import Judge, Judgement, judged
 from simprod_tf.pipeline.progress import Progress, about, silent
 from simprod_tf.pipeline.threshold import LabelledRows, labelled_rows
 
@@ -52,6 +50,14 @@ class GroupSettings:
     linkage: str = "average"
     max_size: int = 50
     mutual: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses a linkage that there is not, and a cap below 1."""
+        self.rule()
+
+    def rule(self) -> LinkageRule:
+        """Returns when groups are joined, distances being shares of the limit."""
+        return LinkageRule(self.linkage, LINKED, FARTHEST, self.max_size)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,11 @@ class MatchSettings:
     keep: str = "similar"
 
     def __post_init__(self) -> None:
-        """Refuses conflicts that there are not."""
+        """Refuses what there is not."""
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, got {self.k}.")
+        if self.keep not in KEEP:
+            raise ValueError(f"keep is one of {', '.join(KEEP)}, got {self.keep!r}.")
         if unknown := set(self.veto) - set(KINDS):
             raise ValueError(
                 f"a conflict is one of {', '.join(KINDS)}, got {min(unknown)!r}."
@@ -101,26 +111,6 @@ class MatchOutputs:
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
-    """What came out for labelled pairs, and for products of known groups.
-
-    Attributes:
-        candidates: how many of the similar pairs are candidates: what the decision
-            can reach at most.
-        decision: of the labelled pairs.
-        left_out: labelled pairs of which the index lacks a product.
-        grouped: of the labelled pairs, after grouping.
-        groups: found groups against true ones.
-    """
-
-    candidates: CandidateRecall | None = None
-    decision: Outcome | None = None
-    left_out: int = 0
-    grouped: GroupedPairMetrics | None = None
-    groups: GroupMetrics | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class Matched:
     """What a run of matching made."""
 
@@ -138,7 +128,8 @@ class MatchInputs:
         index: The products, with its views.
         decisions: Thresholds for its embeddings; None with a stated distance.
         catalog: Titles and keys; needed by keys, vetoes and thresholds by category.
-        pairs: Labelled pairs, to judge the decision by; they change nothing.
+        pairs: Labelled pairs, to judge the decision by; they change nothing. Where
+            there are queries, those count that have one of them.
         queries: Ids to find similar products for; None for all.
         previous: An earlier table of groups, whose names persist.
     """
@@ -167,14 +158,14 @@ def match_run(
     Raises:
         SimprodError: something that the settings ask for is not there.
     """
+    if inputs.previous is not None:
+        # Groups that cannot be read are refused before the work, not after it.
+        group_by_id(inputs.previous)
     views = Views(_wanted_views(inputs.index, settings))
     table = _in_index_order(inputs.index, inputs.catalog, settings)
     keys = _keys(table, settings)
-    rule = _rule(inputs, views, table, settings)
-    labelled = (
-        None if inputs.pairs is None else labelled_rows(inputs.index, inputs.pairs)
-    )
-    recall, outcome = _counters(labelled, len(views))
+    rule = _rule(inputs, views, table, settings, progress)
+    judge = Judge(_labelled(inputs), _true_groups(inputs), ids=views.ids)
     edges = EdgeCollector(rule)
     blocks = candidate_blocks(
         views,
@@ -185,24 +176,26 @@ def match_run(
         progress=about(progress, "Matching products"),
     )
     tables = match_blocks(
-        recall.watch(blocks),
+        judge.watch(blocks),
         rule,
         ids=views.ids,
         decision=None if inputs.decisions is None else inputs.decisions.whole,
         keep=settings.keep,
-        watchers=[outcome, *([edges] if out.groups is not None else [])],
+        watchers=[judge, *([edges] if out.groups is not None else [])],
     )
     counts = write_matches(tables, out.matches)
     groups = None
     if out.groups is not None:
         progress("Grouping products", 0, 1)
-        groups = _grouped(edges.table(views.ids), inputs, grouping or GroupSettings())
+        groups = _grouped(
+            edges.table(views.ids), inputs, grouping or GroupSettings(), progress
+        )
         write_table(groups.table, out.groups)
         if out.bridges is not None:
             write_table(_with_shares(groups.bridges), out.bridges)
         progress("Grouping products", 1, 1)
-    judgement = _judgement(inputs, labelled, recall, outcome, groups)
-    return Matched(counts, {} if keys is None else keys.reports, groups, judgement)
+    reports = {} if keys is None else keys.reports
+    return Matched(counts, reports, groups, judge.judgement(groups))
 
 
 def _wanted_views(index: Index, settings: MatchSettings) -> dict[str, Index]:
@@ -252,12 +245,15 @@ def _rule(
     views: Views,
     catalog: Catalog | None,
     settings: MatchSettings,
+    progress: Progress,
 ) -> MatchRule:
+    limits = _limits(inputs, views, catalog, settings)
     conflicts: Conflicts | None = None
     if settings.veto and catalog is not None:
-        conflicts = partial(TraitTable(catalog).conflicting, kinds=settings.veto)
+        traits = TraitTable(catalog, progress=about(progress, "Reading titles"))
+        conflicts = partial(traits.conflicting, kinds=settings.veto)
     return MatchRule(
-        _limits(inputs, views, catalog, settings),
+        limits,
         union=settings.union,
         accept_keys=settings.accept_keys,
         mutual=settings.mutual,
@@ -272,6 +268,9 @@ def _limits(
     settings: MatchSettings,
 ) -> dict[str, Limit]:
     decisions = inputs.decisions
+    if decisions is not None:
+        # Of a distance stated by hand the probabilities come from them.
+        decisions.require_for(inputs.index.encoder_fingerprint)
     if settings.max_distance is not None:
         if settings.union:
             raise SimprodError(
@@ -284,52 +283,73 @@ def _limits(
             "there is no threshold: choose one with `simprod threshold` and give it "
             "as --decision, or state --max-distance."
         )
-    for decision in decisions.by_view.values():
-        decision.require_for(inputs.index.encoder_fingerprint)
-    limits: dict[str, Limit] = {}
-    for view, decision in decisions.by_view.items():
-        if view in views.names:
-            limits[view] = decision.max_distance
-            if decision.by_category:
-                if catalog is None:
-                    raise SimprodError(
-                        f"thresholds go by {decisions.category!r}, which is read from "
-                        "the catalogue: give --catalog."
-                    )
-                limits[view] = decision.limits(catalog.column(decisions.category))
+    chosen = decisions.limits(catalog)
+    limits = {view: limit for view, limit in chosen.items() if view in views.names}
+    if settings.union and len(limits) == 1:
+        reasons = [f" {view}: {why}" for view, why in decisions.refused.items()]
+        raise SimprodError(
+            "a union needs a threshold for pictures or titles alone, too, and there is "
+            "none; `simprod threshold` chooses them on an index with views, for "
+            f"--decision.{''.join(reasons)}"
+        )
     return limits
 
 
-def _counters(
-    labelled: LabelledRows | None, num_products: int
-) -> tuple[RecallCounter, OutcomeCounter]:
-    rows = np.empty((0, 2), np.int64) if labelled is None else labelled.rows
-    labels = np.empty(0, np.int64) if labelled is None else labelled.labels
-    return (
-        RecallCounter(rows[labels == 1], num_products=num_products),
-        OutcomeCounter(rows, labels, num_products=num_products),
-    )
+def _labelled(inputs: MatchInputs) -> LabelledRows | None:
+    """Returns the labelled pairs that can be candidates: of all, or of the queries."""
+    if inputs.pairs is None:
+        return None
+    pairs = inputs.pairs
+    if inputs.queries is not None:
+        asked = set(inputs.queries)
+        both = zip(pairs.anchor_ids, pairs.other_ids)
+        pairs = pairs.where(np.array([bool(asked & {*pair}) for pair in both], bool))
+        if not len(pairs):
+            raise SimprodError(
+                f"none of the {len(inputs.pairs)} labelled pairs has one of the "
+                "products that are asked for; leave the pairs out."
+            )
+    return labelled_rows(inputs.index, pairs)
 
 
-def _grouped(table: pa.Table, inputs: MatchInputs, settings: GroupSettings) -> Groups:
+def _true_groups(inputs: MatchInputs) -> dict[str, str]:
+    """Returns the catalogue's own groups of the products that can be grouped."""
+    if inputs.catalog is None:
+        return {}
+    judged = set(inputs.index.ids)
+    if inputs.queries is not None and inputs.previous is None:
+        judged &= set(inputs.queries)
+    pairs = zip(inputs.catalog.ids, inputs.catalog.groups)
+    return {str(id): str(group) for id, group in pairs if group and id in judged}
+
+
+def _grouped(
+    table: pa.Table, inputs: MatchInputs, settings: GroupSettings, progress: Progress
+) -> Groups:
+    rule, told = settings.rule(), about(progress, "Grouping products")
     if inputs.queries is None or inputs.previous is None:
         return group_matches(
             table,
-            linkage=settings.linkage,
-            max_distance=LINKED,
-            max_size=settings.max_size,
+            linkage=rule.linkage,
+            max_distance=rule.max_distance,
+            max_size=rule.max_size,
+            missing_distance=rule.missing_distance,
             mutual=settings.mutual,
             previous=inputs.previous,
+            progress=told,
         )
-    # New products, or changed ones: these leave the group that they were in.
-    asked = pa.array(list(inputs.queries), pa.string())
-    stay = pc.invert(pc.is_in(inputs.previous["id"], asked))
+    # The queries are new products, or changed ones: these leave the group that they
+    # were in, as do those that the index lacks by now.
+    stay = set(inputs.index.ids) - set(inputs.queries)
+    held = [str(id) in stay for id in inputs.previous["id"].to_pylist()]
     return extend_groups(
-        inputs.previous.filter(stay),
+        inputs.previous.filter(pa.array(held, pa.bool_())),
         table,
-        linkage=settings.linkage,
-        max_distance=LINKED,
-        max_size=settings.max_size,
+        linkage=rule.linkage,
+        max_distance=rule.max_distance,
+        max_size=rule.max_size,
+        missing_distance=rule.missing_distance,
+        progress=told,
     )
 
 
@@ -339,83 +359,27 @@ def _with_shares(bridges: pa.Table) -> pa.Table:
     return bridges.rename_columns(names)
 
 
-def _judgement(
-    inputs: MatchInputs,
-    labelled: LabelledRows | None,
-    recall: RecallCounter,
-    outcome: OutcomeCounter,
-    groups: Groups | None,
-) -> Judgement:
-    truth = _true_groups(inputs)
-    known = None if groups is None or not truth else group_metrics(groups.table, truth)
-    if labelled is None:
-        return Judgement(groups=known)
-    ids = inputs.index.ids
-    pairs = [(ids[a], ids[b]) for a, b in labelled.rows.tolist()]
-    return Judgement(
-        candidates=recall.recall(),
-        decision=outcome.outcome(),
-        left_out=labelled.left_out,
-        grouped=None
-        if groups is None
-        else grouped_pair_metrics(groups.table, pairs, labels=labelled.labels),
-        groups=known,
-    )
-
-
-def _true_groups(inputs: MatchInputs) -> dict[str, str]:
-    """Returns the catalogue's own groups of the products in the index."""
-    if inputs.catalog is None:
-        return {}
-    pairs = zip(inputs.catalog.ids, inputs.catalog.groups)
-    return {str(id): str(group) for id, group in pairs if group and id in inputs.index}
-
-
 def described(matched: Matched) -> list[str]:
     """Returns what was made, and how it was judged, in sentences."""
-    counts, judged = matched.counts, matched.judgement
-    lines = [
-        f"{counts.num_similar} matches; {counts.num_queries} products have one"
-        + "".join(f"; {name} {n}" for name, n in counts.by_reason.items())
-    ]
+    counts = matched.counts
+    line = f"{counts.num_similar} matches"
+    if counts.num_rows > counts.num_similar:
+        line += f" among {counts.num_rows} candidates"
+    line += f"; {counts.num_queries} products have one"
+    if counts.by_reason:
+        by = ", ".join(f"{name} {count}" for name, count in counts.by_reason.items())
+        line += f"; reasons: {by}"
+    lines = [line]
     for kind, report in matched.keys.items():
         lines.append(
             f"Keys ({kind}): {report.num_shared} shared by several products, "
             f"{report.num_invalid} of {report.num_values} values are none, "
             f"{report.num_placeholders} placeholders left out"
         )
-    if matched.groups is not None:
+    if (groups := matched.groups) is not None:
         lines.append(
-            f"{matched.groups.num_groups} groups with {matched.groups.table.num_rows} "
-            f"products; {matched.groups.bridges.num_rows} accepted pairs lie between "
-            f"groups; {matched.groups.num_split} groups were above the cap"
+            f"{groups.num_groups} groups with {groups.table.num_rows} products; "
+            f"{groups.bridges.num_rows} accepted pairs lie between groups; "
+            f"{groups.num_split} groups were above the cap"
         )
-    if judged.candidates is not None:
-        by = ", ".join(f"{n} {r:.3f}" for n, r in judged.candidates.recall_by.items())
-        lines.append(
-            f"Labelled pairs: {judged.candidates.recall:.3f} of the "
-            f"{judged.candidates.num_positives} similar ones are candidates ({by})"
-            + (
-                f"; {judged.left_out} pairs are not in the index"
-                * bool(judged.left_out)
-            )
-        )
-    if judged.decision is not None:
-        lines.append(_measured("Decision", judged.decision))
-    if judged.grouped is not None:
-        lines.append(_measured("After grouping", judged.grouped))
-    if judged.groups is not None:
-        found = judged.groups
-        lines.append(
-            f"Groups against the catalogue's own: B-cubed precision "
-            f"{found.b_cubed_precision:.3f}, recall {found.b_cubed_recall:.3f}, F1 "
-            f"{found.b_cubed_f1:.3f}; the largest holds {found.largest}"
-        )
-    return lines
-
-
-def _measured(what: str, found: Outcome | GroupedPairMetrics) -> str:
-    return (
-        f"{what}: precision {found.precision:.3f}, recall {found.recall:.3f} of the "
-        "labelled pairs"
-    )
+    return lines + judged(matched.judgement)

@@ -15,7 +15,7 @@ from simprod_tf.matching.decision import Decision
 from simprod_tf.matching.decisions import Decisions
 from simprod_tf.matching.prior import Prior, estimate_prior
 from simprod_tf.matching.threshold import choose_threshold
-from simprod_tf.matching.views import WHOLE, Views
+from simprod_tf.matching.views import LABELS, WHOLE, Views
 from simprod_tf.pipeline.progress import Progress, silent
 
 # Products whose neighbours stand for the candidates when the prior is estimated.
@@ -186,17 +186,26 @@ def described(decisions: Decisions) -> list[str]:
     """Returns what was chosen and what it promises, in sentences."""
     lines = []
     for view, one in decisions.by_view.items():
+        name = LABELS.get(view, view)
         lines.append(
-            f"{view}: similar up to distance {one.max_distance:.4f}; precision "
+            f"{name}: similar up to distance {one.max_distance:.4f}; precision "
             f"{one.precision:.3f} (at least {one.precision_lower_bound:.3f} at "
             f"confidence {one.confidence:g}) at a prior of {one.prior:.3g} "
             f"({one.prior_source}); recall {one.recall:.3f}; chosen on "
             f"{one.num_pairs} labelled pairs, {one.num_positives} of them similar"
         )
+        if decisions.category and not one.by_category:
+            lines.append(
+                f"{name}: one threshold for all, since by {decisions.category} no more "
+                "similar pairs are found"
+            )
         if one.by_category:
             lines.append(
-                f"{view}: {len(one.by_category)} categories have thresholds of their "
+                f"{name}: {len(one.by_category)} categories have thresholds of their "
                 f"own, from {min(one.by_category.values()):.4f} to "
                 f"{max(one.by_category.values()):.4f}"
             )
-    return lines + [f"{view}: none. {why}" for view, why in decisions.refused.items()]
+    return lines + [
+        f"{LABELS.get(view, view)}: no threshold. {why}"
+        for view, why in decisions.refused.items()
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,14 +12,16 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from simprod_tf.cli import app
-from simprod_tf.errors import InputError, ModelError, SimprodError
+from simprod_tf.errors import InputError, SimprodError
 from simprod_tf.features.image import read_pictures
+from simprod_tf.matching.decisions import Decisions, read_decisions, write_decisions
 from simprod_tf.matching.threshold import choose_threshold
 
 
 class Encoder:
     """Sees the words of a title, and whether a picture is red."""
 
+    fingerprint = "f"
     inputs = SimpleNamespace(vectors=(), has_more=False)
     manifest: dict = {"decision": {"refused": "no pairs"}}
 
@@ -48,9 +50,13 @@ def work(tmp_path, monkeypatch):
     ]
     (tmp_path / "catalog.csv").write_text("\n".join(lines), encoding="utf-8")
     distances = np.concatenate([np.full(60, 0.1), np.full(60, 1.9)])
-    decision = choose_threshold(distances, np.repeat([1, 0], 60), precision=0.9)
-    text = json.dumps(decision.to_json())
-    (tmp_path / "decision.json").write_text(text, encoding="utf-8")
+    labels = np.repeat([1, 0], 60)
+    decision = choose_threshold(distances, labels, precision=0.9, fingerprint="f")
+    alone = dataclasses.replace(decision, max_distance=1.5)
+    write_decisions(
+        Decisions("f", {"both": decision, "text": alone}, {"image": "too few"}),
+        tmp_path / "decision.json",
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -83,9 +89,11 @@ def test_the_table_tells_distances_words_traits_and_the_verdict(explain):
     assert ("title", "red mug 350 ml", "blue mug 250 ml", "") in rows
     found = {row[0]: row for row in rows}
     # The titles share one word of two: 60 degrees apart. No other word is known.
-    assert found["distance, text alone"][3] == (
-        "1.000, 0.900 above the threshold 0.100"
+    assert found["distance, titles alone"][3] == (
+        "1.000, 0.500 below the threshold 1.500"
     )
+    assert found["distance, whole products"][3].endswith("above the threshold 0.100")
+    assert "threshold" not in found["distance, pictures alone"][3]
     assert found["words of both"][3] == "mug"
     assert found["words of one"][1:3] == ("red 350ml", "blue 250ml")
     assert found["quantity"] == ("quantity", "350 ml", "250 ml", "conflict")
@@ -104,7 +112,7 @@ def test_without_a_threshold_it_is_undecided_and_what_is_missing_is_said(explain
     output = explain("p01", "p03")
     rows = {row[0]: row for row in table_of(output)}
     assert rows["verdict"][3] == "undecided"
-    assert rows["distance, image alone"][3] == "not known: p03 has no picture"
+    assert rows["distance, pictures alone"][3] == "not known: p03 has no picture"
     assert rows["title"][2] == "red mug [old]"
     assert "there is no threshold" in output
 
@@ -118,10 +126,14 @@ def test_without_a_threshold_it_is_undecided_and_what_is_missing_is_said(explain
         (
             ("p01", "p02", "--decision", "none.json"),
             InputError,
-            "none.json: there is no",
+            "none.json: cannot be read as JSON: .* No such file",
         ),
-        (("p01", "p02", "--decision", "catalog.csv"), InputError, "csv: it is no JSON"),
-        (("p01", "p02", "--decision", "wrong.json"), ModelError, "saved decision"),
+        (
+            ("p01", "p02", "--decision", "catalog.csv"),
+            InputError,
+            "csv: cannot be read as JSON",
+        ),
+        (("p01", "p02", "--decision", "wrong.json"), InputError, "holds no decisions"),
         (("p01", "p02", "--features", "none.npy"), InputError, "none.npy: there is no"),
     ],
 )
@@ -151,12 +163,16 @@ def test_an_exported_encoder_explains(work):
     sources = [VectorSource(tower.name, tower.dim, "image"), TextSource(vectors)]
     head = build_head(sources, EncoderSettings(embedding_dim=16, hidden_units=32))
     inputs = ProductInputs(TextInput(("red", "blue", "mug")))
-    decision = json.loads((work / "decision.json").read_text(encoding="utf-8"))
-    trained = TrainedEncoder(head, (tower,), inputs, {"decision": decision})
-    export_encoder(trained, work / "model")
+    trained = TrainedEncoder(head, (tower,), inputs, {})
+    chosen = dataclasses.replace(
+        read_decisions(work / "decision.json").whole,
+        encoder_fingerprint=trained.fingerprint,
+    )
+    details = {"decision": chosen.to_json()}
+    export_encoder(dataclasses.replace(trained, details=details), work / "model")
     rows = {row[0]: row for row in table_of(run("p01", "p02", "--out", "e.html"))}
-    for name in ("both", "image alone", "text alone"):
-        assert " the threshold 0.100" in rows[f"distance, {name}"][3]
+    assert " the threshold 0.100" in rows["distance, whole products"][3]
+    for name in ("whole products", "pictures alone", "titles alone"):
         assert 0 < float(rows[f"distance, {name}"][3].split(",")[0]) < 2
     assert (work / "e.html").is_file()
     with pytest.raises(InputError, match="gone.png: the picture cannot be read"):

@@ -8,7 +8,8 @@ from PIL import Image
 
 from simprod_tf.data.catalog import Product
 from simprod_tf.evaluation.explanation import write_explanation
-from simprod_tf.matching.explain import BOTH, IMAGE, TEXT, explain
+from simprod_tf.matching.explain import explain
+from simprod_tf.matching.views import IMAGE, TEXT, WHOLE
 
 
 class Page(HTMLParser):
@@ -47,8 +48,8 @@ def page(tmp_path):
     found = explain(
         this,
         that,
-        distances={BOTH: 0.25, IMAGE: 1.5},
-        thresholds={BOTH: 0.5, IMAGE: 0.5},
+        distances={WHOLE: 0.25, IMAGE: 1.5},
+        thresholds={WHOLE: 0.5, IMAGE: 0.5},
         tokens=(["mug", "<b>"], ["mug", "200g"]),
         missing={TEXT: "b has no title"},
     )
@@ -80,6 +81,9 @@ def test_distances_words_and_traits_are_told(page):
     assert "0.250, 0.250 below the threshold 0.500" in text
     assert "1.500, 1.000 above the threshold 0.500" in text
     assert "not known: b has no title" in text
+    assert "A line is a threshold. Whole products decide" in text
+    for label in ("Whole products", "Pictures alone", "Titles alone"):
+        assert label in text
     assert "quantity400 g200 gconflict" in text
     assert "Of both titles mug Of a<1> alone <b> Of b alone 200g" in text
     assert "x: <y>" in text
@@ -98,4 +102,4 @@ def test_without_pictures_traits_and_threshold_it_says_so(tmp_path):
     )
     assert "a and b: undecided" in text
     assert "No quantity, pack, model number, brand or condition" in text
-    assert "which was chosen for whole products" not in text
+    assert "A line is a threshold" not in text

@@ -79,9 +79,7 @@ def test_a_scann_folder_can_be_searched_without_scann(
 
 
 def test_kinds_that_are_none_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"'exact-tf', 'scann'\], got 'faiss'"
-    ):
+    with pytest.raises(ValueError, match=r"'exact-tf', 'scann'\], got 'faiss'"):
         build_index(IDS, VECTORS, encoder_fingerprint="f", kind="faiss")
     ExactIndex.build(IDS, VECTORS, encoder_fingerprint="f").save(tmp_path / "index")
     with pytest.raises(ValueError, match="was saved without ScaNN"):

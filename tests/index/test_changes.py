@@ -125,14 +125,32 @@ def test_one_bad_row_changes_nothing(name: str) -> None:
 
 
 def test_an_index_may_be_emptied_and_filled_again(name: str, tmp_path: Path) -> None:
-    held = held_products(20)
-    index = make("exact" if name == "exact" else "brute", held)
+    held = held_products(200)
+    index = make(name, held)
     index.remove(list(held))
+    # So few, that a tree's leaves would be too many.
+    assert index.add(["p0"], held["p0"][None]) == 1
+    require_same(index, {"p0": held["p0"]}, k=1)
+    index.remove(["p0"])
     assert index.search(vectors_of(1), k=3) == [[]]
     index.save(tmp_path / "index")
     loaded = load_index(tmp_path / "index")
-    assert loaded.add(list(held), np.array(list(held.values()))) == 20
+    assert loaded.add(list(held), np.array(list(held.values()))) == 200
     require_same(loaded, held)
+
+
+def test_what_is_removed_is_gone_from_the_views(name: str, tmp_path: Path) -> None:
+    held = held_products()
+    index = make(name, held)
+    index.attach({"text": make(name, dict(list(held.items())[:250]))})
+    with pytest.raises(KeyError, match="holds no product 'nope'"):
+        index.remove(["p1", "nope"])
+    assert "p1" in index.views["text"]
+    index.remove(["p1", "p270"])
+    assert len(index.views["text"]) == 249
+    # A view with strangers could not be loaded again.
+    index.save(tmp_path / "index")
+    assert "p1" not in load_index(tmp_path / "index").views["text"]
 
 
 def test_drift_counts_what_came_since_the_training(name: str, tmp_path: Path) -> None:

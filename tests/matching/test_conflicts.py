@@ -156,6 +156,17 @@ def test_nothing_stated_and_no_pairs_are_no_conflict():
     assert table.counts() == dict.fromkeys(KINDS, 0)
 
 
+def test_reading_tells_how_far_it_is(monkeypatch):
+    monkeypatch.setattr("simprod_tf.matching.conflicts._REPORT_EVERY", 2)
+    products = [Product(str(row), "mug") for row in range(5)]
+    told = []
+    TraitTable(products, progress=lambda *how: told.append(how))
+    assert told == [(2, 5), (4, 5), (5, 5)]
+    TraitTable(iter(products), progress=lambda *how: told.append(how))
+    TraitTable([], progress=lambda *how: told.append(how))
+    assert len(told) == 3
+
+
 def test_wrong_arguments_are_refused():
     table = TraitTable([Product("a", "mug"), Product("b", "cup")])
     with pytest.raises(ValueError, match="a kind is one of .*, got 'colour'"):

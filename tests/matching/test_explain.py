@@ -4,15 +4,13 @@ import pytest
 
 from simprod_tf.data.catalog import Product
 from simprod_tf.matching.explain import (
-    BOTH,
-    IMAGE,
-    MODALITIES,
+    EXPLAINED,
     NOT_SIMILAR,
     SIMILAR,
-    TEXT,
     UNDECIDED,
     explain,
 )
+from simprod_tf.matching.views import IMAGE, TEXT, WHOLE
 
 FLOUR = Product("a", "white flour 400 g")
 MORE_FLOUR = Product("b", "flour white organic 200 g")
@@ -23,7 +21,7 @@ def explained(distances, threshold=0.5, **more):
         FLOUR,
         MORE_FLOUR,
         distances=distances,
-        thresholds=dict.fromkeys(MODALITIES, threshold),
+        thresholds=dict.fromkeys(EXPLAINED, threshold),
         **more,
     )
 
@@ -39,52 +37,52 @@ def explained(distances, threshold=0.5, **more):
     ],
 )
 def test_the_distance_of_whole_products_decides(distance, threshold, verdict, text):
-    found = explained({BOTH: distance, IMAGE: 0.1, TEXT: 0.1}, threshold)
+    found = explained({WHOLE: distance, IMAGE: 0.1, TEXT: 0.1}, threshold)
     assert found.verdict == verdict
     assert str(found.standings[0]) == text
 
 
 def test_the_sentence_names_the_reason_and_the_conflicts():
-    assert explained({BOTH: 0.412}).sentence == (
+    assert explained({WHOLE: 0.412}).sentence == (
         "Similar: the distance is 0.412, 0.088 below the threshold 0.500. In conflict: "
         "quantity 400 g against 200 g."
     )
-    alone = explain(FLOUR, FLOUR, distances={BOTH: 0.4}, thresholds={})
+    alone = explain(FLOUR, FLOUR, distances={WHOLE: 0.4}, thresholds={})
     assert alone.sentence == (
         "Undecided: the distance is 0.400, and there is no threshold."
     )
 
 
-def test_each_modality_stands_against_its_own_threshold():
+def test_each_view_stands_against_its_own_threshold():
     found = explain(
         FLOUR,
         MORE_FLOUR,
-        distances={BOTH: 0.3, IMAGE: 0.9},
-        thresholds={BOTH: 0.5, IMAGE: 0.4},
+        distances={WHOLE: 0.3, IMAGE: 0.9},
+        thresholds={WHOLE: 0.5, IMAGE: 0.4},
         missing={TEXT: "b has no title"},
     )
     both, image, text = found.standings
-    assert [one.modality for one in found.standings] == list(MODALITIES)
+    assert [one.view for one in found.standings] == list(EXPLAINED)
     assert (both.below, image.below, text.below) == (True, False, None)
     assert str(text) == "not known: b has no title"
 
 
 def test_words_are_parted_into_shared_and_own_ones():
     tokens = (["white", "flour", "400g", "white"], ["flour", "white", "organic"])
-    found = explained({BOTH: 0.1}, tokens=tokens)
+    found = explained({WHOLE: 0.1}, tokens=tokens)
     assert found.shared_tokens == ("white", "flour")
     assert found.this_tokens == ("400g",)
     assert found.that_tokens == ("organic",)
 
 
 def test_traits_of_both_are_shared_or_in_conflict():
-    found = explained({BOTH: 0.1})
+    found = explained({WHOLE: 0.1})
     assert [(t.kind, t.differs) for t in found.traits] == [
         ("quantity", True),
     ]
     assert [one.kind for one in found.conflicts] == ["quantity"]
 
 
-def test_an_unknown_modality_is_refused():
-    with pytest.raises(ValueError, match="a modality is one of .*, got 'smell'"):
+def test_an_unknown_view_is_refused():
+    with pytest.raises(ValueError, match="a view is one of .*, got 'smell'"):
         explained({"smell": 1.0})

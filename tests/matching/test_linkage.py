@@ -181,6 +181,23 @@ def test_clusters_above_the_cap_are_counted_as_one_each() -> None:
     assert found.num_split == 1
 
 
+def test_progress_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simprod_tf.matching.linkage._REPORT_EVERY", 2)
+    starts = np.arange(5)
+    told: list[tuple[int, int]] = []
+    link_units(
+        starts,
+        starts + 1,
+        distances=np.full(5, 0.1),
+        sizes=np.ones(6, np.int64),
+        fixed=np.zeros(6, bool),
+        rule=LinkageRule("single", 0.5, 2.0, 50),
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert [done for done, _ in told] == list(range(2, 2 * len(told) + 1, 2))
+    assert told and all(done <= total for done, total in told)
+
+
 @pytest.mark.parametrize("linkage", METHODS)
 def test_no_units_and_no_edges_are_no_clusters(linkage: str) -> None:
     none = np.empty(0, np.int64)

@@ -19,7 +19,6 @@ from simprod_tf.matching.keys import KeyGroups
 from simprod_tf.matching.matcher import (
     SCHEMA,
     find_matches,
-    is_mutual,
     match_blocks,
     write_matches,
 )
@@ -185,7 +184,7 @@ def test_reasons_name_the_key_that_let_a_far_pair_pass(views: Views) -> None:
 
 
 def test_keep_is_one_of_two(views: Views) -> None:
-    with pytest.raises(ValueError, match='"similar" or "all", got \'none\''):
+    with pytest.raises(ValueError, match="one of similar, all, got 'none'"):
         match_blocks([], MatchRule({"both": 1}), ids=views.ids, keep="none")
 
 
@@ -284,8 +283,3 @@ def test_memory_does_not_grow_with_the_number_of_blocks(tmp_path: Path) -> None:
     assert max(held[12:]) < 1.5 * max(held[:12])
     first = pq.read_table(tmp_path / "whole.parquet")
     assert first.equals(pq.read_table(tmp_path / "blocks.parquet"))
-
-
-def test_is_mutual_looks_for_the_edge_back() -> None:
-    starts, ends = np.array([0, 1, 1, 2]), np.array([1, 0, 2, 0])
-    assert is_mutual(starts, ends, n=3).tolist() == [True, True, False, False]

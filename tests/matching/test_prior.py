@@ -82,3 +82,18 @@ def test_what_is_no_prior_is_refused() -> None:
             Prior.given(share)
     with pytest.raises(ValueError, match="got 'guessed'"):
         Prior(0.1, "guessed", 0.1, 0.1)
+
+
+def test_candidates_unlike_any_mix_of_the_labelled_pairs_are_refused() -> None:
+    random = np.random.default_rng(0)
+    # As of a search: every candidate is nearer than labelled pairs drawn at random.
+    labelled = np.concatenate(
+        [random.normal(0.6, 0.1, 300), random.normal(1.3, 0.1, 300)]
+    )
+    labels = np.repeat([1, 0], 300)
+    with pytest.raises(ThresholdError, match=r"do the 600 labelled pairs look like"):
+        estimate_prior(labelled, labels, random.normal(0.75, 0.05, 5000))
+    mixed = np.concatenate(
+        [random.normal(0.6, 0.1, 1000), random.normal(1.3, 0.1, 4000)]
+    )
+    assert estimate_prior(labelled, labels, mixed).share == pytest.approx(0.2, abs=0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def demo(tmp_path_factory):
 
 
 def test_every_stage_leaves_its_output(demo):
-    for name in ("shop", "mined.parquet", "index", "similar.parquet"):
+    for name in ("shop", "mined.parquet", "index", "matches/similar.parquet"):
         assert (demo.folder / name).exists()
     for name in MODELS:
         assert (demo.folder / "runs" / name / "head.keras").is_file()
@@ -52,12 +53,14 @@ def test_a_second_run_makes_nothing_anew(demo):
 
 def test_only_what_is_missing_is_made(demo):
     before = outputs(demo.folder)
-    (demo.folder / "similar.parquet").unlink()
+    shutil.rmtree(demo.folder / "matches")
     again = run_demo(demo.folder, SMALL, epochs=1)
     assert again.matches == demo.matches
     after = outputs(demo.folder)
     changed = {path.name for path in after if after[path] != before.get(path)}
-    assert changed == {"similar.parquet"}
+    assert {"similar.parquet", "notes.json"} <= changed
+    assert changed <= {"similar.parquet", "notes.json", "groups.parquet"}
+    assert again.match_notes == demo.match_notes
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
