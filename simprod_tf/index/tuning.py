@@ -21,6 +21,8 @@ _REORDERED = (30, 50, 80, 130, 200, 350, 600, 1000)
 # What one reordered point costs, in points compared by their codes.
 _REORDER_COST = 12.0
 _ROUNDING = 1e-6
+# How far a product is moved to be a query, in distances to its nearest neighbour.
+_MOVED = 0.5
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,9 @@ def tune(
 ) -> Tuned:
     """Returns the cheapest settings of a grid whose recall on a sample suffices.
 
-    Products stand for queries, each without itself. One half of them chooses, by the
-    recall less one standard error, the other half measures. Where nothing of the grid
-    suffices, the most thorough settings come back.
+    Changed products stand for queries (see `recalls_of`). One half of them chooses, by
+    the recall less one standard error, the other half measures. Where nothing of the
+    grid suffices, the most thorough settings come back.
 
     Args:
         embeddings: [N, D] float32, unit length.
@@ -209,11 +211,15 @@ def recalls_of(
 ) -> np.ndarray:
     """Returns [Q], the share of each query's 10 neighbours that a searcher finds.
 
+    A query is seldom a product of the index, and lies farther from its leaves' centres
+    than products do: so each product that stands for one is moved, in a random
+    direction, by half the distance to its nearest neighbour.
+
     Args:
         embeddings: [N, D] float32, unit length.
         search: the searcher.
         settings: what it searches with.
-        rows: [Q] int, the products that stand for queries, each without itself.
+        rows: [Q] int, the products that stand for queries.
     """
     return _Truth(embeddings, rows).recalls(search, settings)
 
@@ -230,12 +236,12 @@ def _halves(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Truth:
-    """The true neighbours of some rows."""
+    """Queries made of some rows, and their true neighbours."""
 
     def __init__(self, embeddings: np.ndarray, rows: np.ndarray) -> None:
-        self._queries = np.asarray(embeddings[rows])
-        found = nearest_rows(self._queries, embeddings, k=TUNED_K + 1)
-        self._num_others = max(1, found.rows.shape[1] - 1)
+        self._queries = _moved(np.asarray(embeddings[rows]), embeddings)
+        found = nearest_rows(self._queries, embeddings, k=TUNED_K)
+        self._k = found.rows.shape[1]
         self._farthest = found.distances[:, -1]
         self._embeddings = embeddings
 
@@ -244,12 +250,21 @@ class _Truth:
 
         A product as near as the last of them counts as well.
         """
-        rows = search(self._queries, TUNED_K + 1, settings)
+        rows = search(self._queries, self._k, settings)
         differences = self._embeddings[rows] - self._queries[:, None, :]
         distances = np.sqrt(np.einsum("qkd,qkd->qk", differences, differences))
         near = (distances <= self._farthest[:, None] + _ROUNDING) & (rows >= 0)
-        # The product itself is among both.
-        return np.clip(near.sum(axis=1) - 1, 0, None) / self._num_others
+        return np.asarray(near.sum(axis=1) / self._k)
+
+
+def _moved(vectors: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
+    """Returns [Q, D] float32, unit length: vectors moved by half their nearest gap."""
+    gaps = nearest_rows(vectors, embeddings, k=2).distances[:, -1:]
+    directions = np.random.default_rng(0).normal(size=vectors.shape)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    moved = vectors + _MOVED * gaps * directions
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    return moved.astype(np.float32)
 
 
 def _cost(way: ScannSettings, n: int) -> float:

@@ -20,6 +20,8 @@ from simprod_tf.pipeline.progress import Progress, silent
 
 # Products whose neighbours stand for the candidates when the prior is estimated.
 _SAMPLE = 20_000
+# An estimated prior closer to 0 or 1 than this would promise nothing, or anything.
+_LEAST_SHARE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ def choose_decisions(
         progress: Told how far the work is.
 
     Raises:
-        ThresholdError: the precision cannot be promised for whole products; for other
-            views the reason is kept instead.
+        ThresholdError: the precision cannot be promised for whole products, or no
+            prior estimated; for other views the reason is kept instead.
     """
     decided: dict[str, Decision] = {}
     refused: dict[str, str] = {}
@@ -179,7 +181,15 @@ def _estimated(
     found = views.nearest(view, rows, k=settings.k)
     lines, places = np.nonzero(found >= 0)
     near = views.distances(view, rows[lines], found[lines, places].astype(np.int64))
-    return estimate_prior(distances, labels, near, seed=settings.seed)
+    prior = estimate_prior(distances, labels, near, seed=settings.seed)
+    if not _LEAST_SHARE < prior.share < 1 - _LEAST_SHARE:
+        all_or_none = "all" if prior.share > 0.5 else "none"
+        raise ThresholdError(
+            f"The prior cannot be estimated: {all_or_none} of the {len(near)} "
+            "candidates look like similar pairs. Label pairs drawn from the "
+            "candidates, or state the prior."
+        )
+    return prior
 
 
 def described(decisions: Decisions) -> list[str]:

@@ -67,6 +67,7 @@ def test_k_of_the_whole_catalogue_returns_all_of_it(
     assert (np.sort(found.rows, axis=1) == np.arange(N)).all()
 
 
+@pytest.mark.slow
 def test_a_catalogue_of_one_vector_can_be_searched() -> None:
     same = np.tile(np.eye(8, dtype=np.float32)[:1], (20_000, 1))
     ids = [str(row) for row in range(20_000)]

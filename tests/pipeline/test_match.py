@@ -527,6 +527,14 @@ def test_an_interruption_leaves_the_old_tables(index: Index, run: Run) -> None:
     assert after == before and len(before) == 3
 
 
+def test_it_loads_no_tensorflow() -> None:
+    code = (
+        "import sys, simprod_tf.pipeline.match, simprod_tf.pipeline.threshold; "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -134,6 +134,13 @@ def test_the_prior_is_given_or_estimated_from_the_neighbours(index: Index) -> No
     assert estimated.prior == pytest.approx(0.5, abs=0.02)
 
 
+def test_a_prior_of_all_or_nothing_is_no_estimate() -> None:
+    # With one neighbour each, all candidates are the similar ones.
+    settings = ThresholdSettings(precision=0.8, prior="estimate", k=1)
+    with pytest.raises(ThresholdError, match="estimated: all of the 200 candidates"):
+        chosen(on_circle(in_twos()), settings)
+
+
 def test_the_same_seed_chooses_the_same(index: Index) -> None:
     settings = ThresholdSettings(precision=0.8, prior="estimate", k=2, seed=3)
     whole = on_circle(in_twos())
