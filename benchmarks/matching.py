@@ -53,9 +53,8 @@ from simprod_tf.matching.keys import KeyGroups, key_columns
 from simprod_tf.matching.pair_code import pair_codes
 from simprod_tf.matching.rule import MatchRule, decide
 from simprod_tf.matching.traits import product_traits
-from simprod_tf.matching.views import WHOLE, Views
+from simprod_tf.matching.views import WHOLE, Views, views_of
 from simprod_tf.pipeline.blend import blend_index
-from simprod_tf.pipeline.index import views_of
 from simprod_tf.pipeline.threshold import (
     LabelledRows,
     ThresholdSettings,

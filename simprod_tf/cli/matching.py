@@ -14,6 +14,7 @@ from simprod_tf.errors import InputError, SimprodError
 if TYPE_CHECKING:
     import numpy as np
 
+    from simprod_tf.data.catalog import Catalog
     from simprod_tf.data.tables import ReadTable
     from simprod_tf.index.base import Index
     from simprod_tf.matching.decision import Decision
@@ -73,6 +74,15 @@ def search(
     print_rows(columns, rows)
 
 
+Veto = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        help="Refuse pairs that conflict in quantity, pack, model, brand or condition; "
+        "repeatable. By default, with --catalog, all but brand; `none` for none."
+    ),
+]
+
+
 def threshold(
     index: IndexPath,
     pairs: Annotated[
@@ -87,17 +97,22 @@ def threshold(
         float, typer.Option(help="How often the promise must hold.")
     ] = 0.95,
     prior: Annotated[
-        Optional[str],
+        str,
         typer.Option(
-            help="Share of similar pairs among the candidates, or `estimate`; by "
-            "default that of the labelled pairs."
+            help="Share of similar pairs among the candidates: a number, `estimate` "
+            "(from the index), or `labelled`, that of the labelled pairs."
         ),
-    ] = None,
+    ] = "estimate",
+    k: Annotated[
+        int, typer.Option("-k", min=1, help="Candidates a product, as in `match`.")
+    ] = 10,
+    veto: Veto = None,
     by: Annotated[
         str, typer.Option(help="A column by whose values thresholds may differ.")
     ] = "",
     catalog: Annotated[
-        Optional[Path], typer.Option(help="The catalogue that holds this column.")
+        Optional[Path],
+        typer.Option(help="The catalogue: for vetoes, and the column of --by."),
     ] = None,
 ) -> None:
     """Choose the distance up to which products are similar, for a stated precision.
@@ -105,7 +120,9 @@ def threshold(
     The precision is promised by a lower confidence bound; where the labelled pairs do
     not suffice, nothing is promised, and the number is named that would be needed.
 
-    On an index with views, pictures and titles alone have thresholds of their own.
+    The labelled pairs that count are those that `match` decides upon: candidates that
+    no conflict vetoes. On an index with views, pictures and titles alone have
+    thresholds of their own.
 
     Example: `simprod threshold index --pairs shop/hand_pairs.csv --precision 0.8 --out
     decision.json`
@@ -115,6 +132,7 @@ def threshold(
     """
     from datetime import date
 
+    from simprod_tf.data.catalog import read_catalog
     from simprod_tf.data.pairs import read_pairs
     from simprod_tf.index.build import load_index
     from simprod_tf.matching.decisions import write_decisions
@@ -125,13 +143,27 @@ def threshold(
         described,
         labelled_rows,
     )
+    from simprod_tf.pipeline.veto import chosen_veto, conflicts_of, in_index_order
 
-    settings = ThresholdSettings(precision, confidence, _prior(prior), category=by)
+    products = None
+    if catalog is not None:
+        products = read_catalog(catalog, check_pictures=False).catalog
+    with options():
+        settings = ThresholdSettings(
+            precision,
+            confidence,
+            _prior(prior),
+            k,
+            veto=chosen_veto(_kinds(veto), None, products),
+            category=by,
+        )
     found = load_index(index)
+    if products is not None:
+        products = in_index_order(found, products)
     labelled = labelled_rows(found, read_pairs(pairs, source="hand"))
     if labelled.left_out:
         say(f"{labelled.left_out} pairs left out: the index lacks a product of them")
-    categories = _column(found, by, catalog) if by else None
+    categories = _column(by, products, catalog) if by else None
     with bars() as progress, options():
         decisions = choose_decisions(
             Views(views_of(found)),
@@ -140,6 +172,7 @@ def threshold(
             encoder_fingerprint=found.encoder_fingerprint,
             date=date.today().isoformat(),
             categories=categories,
+            conflicts=conflicts_of(products, settings.veto, progress),
             progress=progress,
         )
     write_decisions(decisions, out)
@@ -181,13 +214,7 @@ def match(
     accept_keys: Annotated[
         bool, typer.Option(help="... and is accepted, whatever the distance.")
     ] = False,
-    veto: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            help="Refuse pairs that conflict in quantity, pack, model, brand or "
-            "condition; repeatable."
-        ),
-    ] = None,
+    veto: Veto = None,
     mutual: Annotated[
         bool, typer.Option(help="Only pairs that are each among the other's nearest.")
     ] = False,
@@ -232,7 +259,7 @@ def match(
     Example: `simprod match index --out similar.parquet --groups groups.parquet`
 
     Example: `simprod match index --decision decision.json --catalog shop/catalog.csv
-    --veto quantity --pairs shop/hand_pairs.csv --out similar.csv`
+    --pairs shop/hand_pairs.csv --out similar.csv`
 
     Example: `simprod match index --only new.csv --previous groups.parquet --groups
     groups.parquet --out similar_to_new.parquet`
@@ -257,7 +284,7 @@ def match(
             keys=keys,
             accept_keys=accept_keys,
             mutual=mutual,
-            veto=tuple(dict.fromkeys(veto or ())),
+            veto=_kinds(veto),
             keep=keep,
         )
     inputs = run.MatchInputs(
@@ -328,34 +355,29 @@ def _decisions(index: Index, path: Path | None, *, needed: bool) -> Decisions | 
     )
 
 
-def _prior(text: str | None) -> float | str | None:
-    if text is None or text == "estimate":
-        return text
+def _prior(text: str) -> float | str:
+    """Returns a number as one; what else it may be the settings know."""
     try:
-        share = float(text)
+        return float(text)
     except ValueError:
-        share = -1.0
-    if not 0 < share < 1:
-        raise typer.BadParameter(
-            f"--prior is a share between 0 and 1, or `estimate`, got {text!r}."
-        )
-    return share
+        return text
 
 
-def _column(index: Index, name: str, catalog: Path | None) -> np.ndarray:
-    """Returns [N] str, the column's value of each product of the index."""
-    import numpy as np
+def _kinds(veto: list[str] | None) -> tuple[str, ...] | None:
+    """Returns the kinds of conflict that were stated; () for `none`."""
+    if veto is None:
+        return None
+    return () if veto == ["none"] else tuple(dict.fromkeys(veto))
 
-    from simprod_tf.data.catalog import read_catalog
 
-    if catalog is None:
+def _column(name: str, products: Catalog | None, path: Path | None) -> np.ndarray:
+    """Returns [N] str, the column's value of each product."""
+    if products is None:
         raise typer.BadParameter("--by needs --catalog.")
-    products = read_catalog(catalog, check_pictures=False).catalog
     try:
-        values = dict(zip(products.ids, products.column(name)))
+        return products.column(name)
     except KeyError as error:
-        raise SimprodError(f"{catalog} has {error.args[0]}") from error
-    return np.array([values.get(id, "") for id in index.ids], object)
+        raise SimprodError(f"{path} has {error.args[0]}") from error
 
 
 def _read(path: Path, *columns: str) -> ReadTable:

@@ -261,10 +261,11 @@ def _moved(vectors: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
     """Returns [Q, D] float32, unit length: vectors moved by half their nearest gap."""
     gaps = nearest_rows(vectors, embeddings, k=2).distances[:, -1:]
     directions = np.random.default_rng(0).normal(size=vectors.shape)
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    moved = vectors + _MOVED * gaps * directions
-    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
-    return moved.astype(np.float32)
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    moved = vectors + _MOVED * gaps * directions / lengths
+    return np.asarray(
+        moved / np.linalg.norm(moved, axis=1, keepdims=True), dtype=np.float32
+    )
 
 
 def _cost(way: ScannSettings, n: int) -> float:

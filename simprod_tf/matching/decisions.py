@@ -30,12 +30,14 @@ class Decisions:
         by_view: "both", and the other views that have one.
         refused: why other views have none.
         category: the column by whose values thresholds differ, or "".
+        veto: the kinds of conflict of which pairs were left out; None if nobody said.
     """
 
     encoder_fingerprint: str
     by_view: Mapping[str, Decision]
     refused: Mapping[str, str]
     category: str = ""
+    veto: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuses decisions without one for whole products."""
@@ -114,6 +116,7 @@ def write_decisions(decisions: Decisions, path: str | os.PathLike[str]) -> None:
             "kind": KIND,
             "encoder_fingerprint": decisions.encoder_fingerprint,
             "category": decisions.category,
+            "veto": None if decisions.veto is None else list(decisions.veto),
             "decisions": {
                 name: one.to_json() for name, one in decisions.by_view.items()
             },
@@ -130,6 +133,8 @@ def read_decisions(path: str | os.PathLike[str]) -> Decisions:
     """
     try:
         content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("there is no such file.", path=path) from error
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read as JSON: {error}.", path=path) from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
@@ -145,6 +150,7 @@ def read_decisions(path: str | os.PathLike[str]) -> Decisions:
             },
             dict(content["refused"]),
             content["category"],
+            None if content["veto"] is None else tuple(content["veto"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError, ModelError) as error:
         raise InputError(

@@ -28,9 +28,7 @@ from simprod_tf.engine.embedded import Embedded
 from simprod_tf.errors import SimprodError
 from simprod_tf.export import SavedEncoder, export_encoder, latest_version
 from simprod_tf.index.build import load_index
-from simprod_tf.matching.decision import Decision
-from simprod_tf.matching.decisions import Decisions
-from simprod_tf.matching.views import WHOLE
+from simprod_tf.matching.decisions import trained_decisions
 from simprod_tf.pipeline.evaluate import HeldOut, evaluate_run
 from simprod_tf.pipeline.index import IndexSettings, index_catalog
 from simprod_tf.pipeline.match import (
@@ -210,11 +208,9 @@ class _Demo:
     def match(self, path: Path, catalog: Catalog) -> None:
         """Writes matches and groups; without a threshold, the nearest products."""
         index = load_index(self.folder / "index")
-        content = index.extra["decision"]
-        decisions = None
-        if "refused" not in content:
-            whole = Decision.from_json(content)
-            decisions = Decisions(index.encoder_fingerprint, {WHOLE: whole}, {})
+        decisions = trained_decisions(
+            index.extra["decision"], index.encoder_fingerprint
+        )
         with whole_folder(path) as temporary:
             groups = None if decisions is None else temporary / "groups.parquet"
             matched = match_run(

@@ -158,11 +158,6 @@ def update_index(
     return Update(new, int(known.sum()) - new, len(gone), tuple(unknown))
 
 
-def views_of(index: Index) -> dict[str, Index]:
-    """Returns the index and its views by their names, as matching takes them."""
-    return {WHOLE: index, **index.views}
-
-
 def _take_in(index: Index, embedded: Embedded, table: pa.Table | None) -> None:
     """Adds what is known; removes what was there and is known no longer."""
     ids = [str(id) for id in embedded.ids]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from simprod_tf.data.tables import write_table
 from simprod_tf.errors import SimprodError
 from simprod_tf.index.base import Index
 from simprod_tf.matching.candidates import candidate_blocks
-from simprod_tf.matching.conflicts import TraitTable
 from simprod_tf.matching.decisions import Decisions
 from simprod_tf.matching.group_edges import FARTHEST, LINKED, EdgeCollector
 from simprod_tf.matching.group_ids import group_by_id
@@ -29,12 +27,17 @@ from simprod_tf.matching.matcher import (
     match_blocks,
     write_matches,
 )
-from simprod_tf.matching.rule import Conflicts, Limit, MatchRule
-from simprod_tf.matching.traits import KINDS
+from simprod_tf.matching.rule import Limit, MatchRule
 from simprod_tf.matching.views import WHOLE, Views, views_of
 from simprod_tf.pipeline.match_judgement import Judge, Judgement, judged
 from simprod_tf.pipeline.progress import Progress, about, silent
 from simprod_tf.pipeline.threshold import LabelledRows, labelled_rows
+from simprod_tf.pipeline.veto import (
+    chosen_veto,
+    conflicts_of,
+    in_index_order,
+    require_kinds,
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ class MatchSettings:
         keys: exact keys (GTIN, model number) propose candidates.
         accept_keys: a shared key is accepted, however far the two are.
         mutual: drop a pair that is a candidate in one direction alone.
-        veto: kinds of conflict that make a pair different.
+        veto: kinds of conflict that make a pair different; None for those behind which
+            the threshold was chosen, or by default `DEFAULT_VETO` where there is a
+            catalogue.
         keep: "similar", or "all" candidates.
     """
 
@@ -81,7 +86,7 @@ class MatchSettings:
     keys: bool = False
     accept_keys: bool = False
     mutual: bool = False
-    veto: tuple[str, ...] = ()
+    veto: tuple[str, ...] | None = None
     keep: str = "similar"
 
     def __post_init__(self) -> None:
@@ -90,15 +95,7 @@ class MatchSettings:
             raise ValueError(f"k must be at least 1, got {self.k}.")
         if self.keep not in KEEP:
             raise ValueError(f"keep is one of {', '.join(KEEP)}, got {self.keep!r}.")
-        if unknown := set(self.veto) - set(KINDS):
-            raise ValueError(
-                f"a conflict is one of {', '.join(KINDS)}, got {min(unknown)!r}."
-            )
-
-    @property
-    def needs_catalog(self) -> bool:
-        """Whether more is asked than the index holds."""
-        return self.keys or self.accept_keys or bool(self.veto)
+        require_kinds(self.veto or ())
 
 
 @dataclass(frozen=True)
@@ -162,7 +159,9 @@ def match_run(
         # Groups that cannot be read are refused before the work, not after it.
         group_by_id(inputs.previous)
     views = Views(_wanted_views(inputs.index, settings))
-    table = _in_index_order(inputs.index, inputs.catalog, settings)
+    table = None
+    if inputs.catalog is not None:
+        table = in_index_order(inputs.index, inputs.catalog)
     keys = _keys(table, settings)
     rule = _rule(inputs, views, table, settings, progress)
     judge = Judge(_labelled(inputs), _true_groups(inputs), ids=views.ids)
@@ -209,28 +208,11 @@ def _wanted_views(index: Index, settings: MatchSettings) -> dict[str, Index]:
     return found
 
 
-def _in_index_order(
-    index: Index, catalog: Catalog | None, settings: MatchSettings
-) -> Catalog | None:
-    """Returns the catalogue's products as the rows of the index."""
-    if catalog is None:
-        if settings.needs_catalog:
-            raise SimprodError(
-                "keys and conflicts are read from the catalogue: give --catalog."
-            )
-        return None
-    missing = [id for id in index.ids if id not in catalog]
-    if missing:
-        raise SimprodError(
-            f"the catalogue lacks {len(missing)} products of the index, "
-            f"{missing[0]!r} among them; give the one that was indexed."
-        )
-    return catalog.take(catalog.rows_of(list(index.ids)))
-
-
 def _keys(catalog: Catalog | None, settings: MatchSettings) -> KeyGroups | None:
-    if catalog is None or not (settings.keys or settings.accept_keys):
+    if not (settings.keys or settings.accept_keys):
         return None
+    if catalog is None:
+        raise SimprodError("keys are read from the catalogue: give --catalog.")
     columns = key_columns(catalog.attributes.column_names)
     if not columns:
         raise SimprodError(
@@ -248,16 +230,13 @@ def _rule(
     progress: Progress,
 ) -> MatchRule:
     limits = _limits(inputs, views, catalog, settings)
-    conflicts: Conflicts | None = None
-    if settings.veto and catalog is not None:
-        traits = TraitTable(catalog, progress=about(progress, "Reading titles"))
-        conflicts = partial(traits.conflicting, kinds=settings.veto)
+    veto = chosen_veto(settings.veto, inputs.decisions, catalog)
     return MatchRule(
         limits,
         union=settings.union,
         accept_keys=settings.accept_keys,
         mutual=settings.mutual,
-        conflicts=conflicts,
+        conflicts=conflicts_of(catalog, veto, progress),
     )
 
 

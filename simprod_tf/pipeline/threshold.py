@@ -14,10 +14,13 @@ from simprod_tf.matching.category_threshold import choose_category_thresholds
 from simprod_tf.matching.decision import Decision
 from simprod_tf.matching.decisions import Decisions
 from simprod_tf.matching.prior import Prior, estimate_prior
+from simprod_tf.matching.rule import Conflicts
 from simprod_tf.matching.threshold import choose_threshold
 from simprod_tf.matching.views import LABELS, WHOLE, Views
 from simprod_tf.pipeline.progress import Progress, silent
+from simprod_tf.pipeline.veto import require_kinds
 
+ESTIMATE, LABELLED = "estimate", "labelled"
 # Products whose neighbours stand for the candidates when the prior is estimated.
 _SAMPLE = 20_000
 # An estimated prior closer to 0 or 1 than this would promise nothing, or anything.
@@ -32,18 +35,32 @@ class ThresholdSettings:
         precision: share of similar pairs wanted among those that are accepted.
         confidence: how often the promise must hold.
         prior: share of similar pairs among the candidates; "estimate" to estimate it
-            from the index; None for that of the labelled pairs.
-        k: neighbours a product, which are the candidates when it is estimated.
+            from the index, "labelled" for that of the labelled pairs.
+        k: neighbours a product, which are the candidates.
+        veto: kinds of conflict; pairs with one are left out, as `match` refuses them.
         category: a column by whose values thresholds may differ, or "".
         seed: of samples and folds.
     """
 
     precision: float = 0.95
     confidence: float = 0.95
-    prior: float | str | None = None
+    prior: float | str = "estimate"
     k: int = 10
+    veto: tuple[str, ...] = ()
     category: str = ""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses a prior that is none, and conflicts that there are not."""
+        stated = self.prior
+        if stated not in (ESTIMATE, LABELLED) and not (
+            isinstance(stated, float) and 0 < stated < 1
+        ):
+            raise ValueError(
+                f"prior is a share between 0 and 1, {ESTIMATE!r} or {LABELLED!r}, got "
+                f"{stated!r}."
+            )
+        require_kinds(self.veto)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +76,10 @@ class LabelledRows:
     rows: np.ndarray
     labels: np.ndarray
     left_out: int
+
+    def where(self, kept: np.ndarray) -> LabelledRows:
+        """Returns the pairs for which `kept` [P] bool is True."""
+        return LabelledRows(self.rows[kept], self.labels[kept], self.left_out)
 
 
 def labelled_rows(index: Index, pairs: Pairs) -> LabelledRows:
@@ -92,9 +113,15 @@ def choose_decisions(
     encoder_fingerprint: str,
     date: str,
     categories: np.ndarray | None = None,
+    conflicts: Conflicts | None = None,
     progress: Progress = silent,
 ) -> Decisions:
     """Returns a decision for each view of an index.
+
+    Of the labelled pairs those count that `match` decides upon: candidates, one being
+    among the other's k nearest, without a conflict that vetoes them. Pairs that are
+    labelled by other ways of choosing are farther apart than candidates, and a
+    precision measured on them says little of what is decided.
 
     Args:
         views: The index, and its views.
@@ -103,12 +130,14 @@ def choose_decisions(
         encoder_fingerprint: Of the index.
         date: Of today, as YYYY-MM-DD.
         categories: [N] str, of the rows of the index, where thresholds go by them.
+        conflicts: By the kinds of `settings.veto`, of the rows of the index.
         progress: Told how far the work is.
 
     Raises:
         ThresholdError: the precision cannot be promised for whole products, or no
             prior estimated; for other views the reason is kept instead.
     """
+    pairs = pairs.where(~_vetoed(conflicts, *pairs.rows.T))
     decided: dict[str, Decision] = {}
     refused: dict[str, str] = {}
     for done, view in enumerate(views.names):
@@ -122,13 +151,16 @@ def choose_decisions(
                 encoder_fingerprint=encoder_fingerprint,
                 date=date,
                 categories=categories,
+                conflicts=conflicts,
             )
         except ThresholdError as error:
             if view == WHOLE:
                 raise
             refused[view] = str(error)
     progress("Choosing thresholds", len(views.names), len(views.names))
-    return Decisions(encoder_fingerprint, decided, refused, settings.category)
+    return Decisions(
+        encoder_fingerprint, decided, refused, settings.category, settings.veto
+    )
 
 
 def _decision(
@@ -140,15 +172,16 @@ def _decision(
     encoder_fingerprint: str,
     date: str,
     categories: np.ndarray | None,
+    conflicts: Conflicts | None,
 ) -> Decision:
+    pairs = pairs.where(_are_candidates(views, view, pairs.rows, k=settings.k))
     starts, ends = pairs.rows.T
-    distances = views.distances(view, starts, ends)
-    known = ~np.isnan(distances)
-    distances, labels = distances[known], pairs.labels[known]
+    distances, labels = views.distances(view, starts, ends), pairs.labels
     prior: float | Prior | None = None
-    if settings.prior == "estimate":
-        prior = _estimated(views, view, distances, labels, settings)
-    elif settings.prior is not None:
+    if settings.prior == ESTIMATE:
+        near = _candidate_distances(views, view, settings, conflicts)
+        prior = _estimated(distances, labels, near, seed=settings.seed)
+    elif settings.prior != LABELLED:
         prior = float(settings.prior)
     choose = partial(
         choose_threshold,
@@ -164,32 +197,60 @@ def _decision(
     if categories is None:
         return choose()
     return choose_category_thresholds(
-        distances, labels, categories[starts[known]], **choose.keywords
+        distances, labels, categories[starts], **choose.keywords
     )
 
 
-def _estimated(
-    views: Views,
-    view: str,
-    distances: np.ndarray,
-    labels: np.ndarray,
-    settings: ThresholdSettings,
-) -> Prior:
-    """Returns the prior among the k nearest of a sample of products."""
+def _are_candidates(
+    views: Views, view: str, pairs: np.ndarray, *, k: int
+) -> np.ndarray:
+    """Returns [P] bool: whether one of the two is among the other's k nearest."""
+    if not len(pairs):
+        return np.zeros(0, bool)
+    rows, places = np.unique(pairs, return_inverse=True)
+    places = places.reshape(pairs.shape)
+    nearest = views.nearest(view, rows, k=k)
+    there = nearest[places[:, 0]] == pairs[:, 1:]
+    back = nearest[places[:, 1]] == pairs[:, :1]
+    return np.asarray((there | back).any(axis=1))
+
+
+def _vetoed(
+    conflicts: Conflicts | None, starts: np.ndarray, ends: np.ndarray
+) -> np.ndarray:
+    vetoed = np.zeros(len(starts), bool)
+    if conflicts is not None:
+        for found in conflicts(starts, ends).values():
+            vetoed |= found
+    return vetoed
+
+
+def _candidate_distances(
+    views: Views, view: str, settings: ThresholdSettings, conflicts: Conflicts | None
+) -> np.ndarray:
+    """Returns the distances of the candidates of a sample of products."""
     random = np.random.default_rng(settings.seed)
     rows = np.sort(random.permutation(len(views))[:_SAMPLE])
     found = views.nearest(view, rows, k=settings.k)
     lines, places = np.nonzero(found >= 0)
-    near = views.distances(view, rows[lines], found[lines, places].astype(np.int64))
-    prior = estimate_prior(distances, labels, near, seed=settings.seed)
+    starts, ends = rows[lines], found[lines, places].astype(np.int64)
+    kept = ~_vetoed(conflicts, starts, ends)
+    return views.distances(view, starts[kept], ends[kept])
+
+
+def _estimated(
+    distances: np.ndarray, labels: np.ndarray, candidates: np.ndarray, *, seed: int
+) -> Prior:
+    """Returns the prior among the candidates: its careful, lower end counts."""
+    prior = estimate_prior(distances, labels, candidates, seed=seed)
     if not _LEAST_SHARE < prior.share < 1 - _LEAST_SHARE:
         all_or_none = "all" if prior.share > 0.5 else "none"
         raise ThresholdError(
-            f"The prior cannot be estimated: {all_or_none} of the {len(near)} "
+            f"The prior cannot be estimated: {all_or_none} of the {len(candidates)} "
             "candidates look like similar pairs. Label pairs drawn from the "
             "candidates, or state the prior."
         )
-    return prior
+    return Prior(prior.low, prior.source, prior.low, prior.high)
 
 
 def described(decisions: Decisions) -> list[str]:

@@ -74,7 +74,10 @@ def run(shop, tmp_path, monkeypatch):
     return invoke
 
 
-CHOOSE = ("threshold", "viewed", "--pairs", "strange.csv", "--out", "OUT/decision.json")
+CHOOSE = (
+    *("threshold", "viewed", "--pairs", "strange.csv", "--out", "OUT/decision.json"),
+    *("--prior", "labelled"),
+)
 # 50 of 50 keep this promise (50 / 52.7 is 0.949), 50 of 51 do not.
 PRECISION = ("--precision", 0.94)
 MATCH = ("match", "index", "-k", 2, "--out", "OUT/matches.parquet")
@@ -122,8 +125,11 @@ def test_thresholds_by_category_need_a_catalogue(run):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--prior", "often"), "between 0 and 1, or `estimate`, got 'often'"),
-        (("--prior", "1.5"), "between 0 and 1, or `estimate`, got '1.5'"),
+        (
+            ("--prior", "often"),
+            "between 0 and 1, 'estimate' or 'labelled', got 'often'",
+        ),
+        (("--prior", "1.5"), "between 0 and 1, 'estimate' or 'labelled', got 1.5"),
         (("--precision", "2"), "precision must be above 0 and below 1"),
     ],
 )

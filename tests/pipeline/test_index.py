@@ -18,11 +18,11 @@ from simprod_tf.errors import (
 )
 from simprod_tf.index import ScannSettings, load_index, open_current, publish
 from simprod_tf.index.build import build_index
+from simprod_tf.matching.views import views_of
 from simprod_tf.pipeline.index import (
     IndexSettings,
     index_catalog,
     update_index,
-    views_of,
 )
 
 SETTINGS = IndexSettings(

@@ -251,7 +251,7 @@ def test_limits_by_category_are_the_querys(
 ) -> None:
     by = decision(0.4, {"mug": 0.6, "cup": 1.01})
     chosen = Decisions("f", {"both": by}, {}, "kind")
-    run(MatchInputs(index, chosen, catalog))
+    run(MatchInputs(index, chosen, catalog), veto=())
     # mug1-mug3: 0.518. The cup sees mug3 at 1.0, which does not see the cup.
     assert run.similar() == {
         **both_ways(mug1_mug2="both", mug2_mug3="both", mug1_mug3="both"),
@@ -263,14 +263,16 @@ def test_limits_by_category_are_the_querys(
 def test_a_shared_key_proposes_and_on_request_is_accepted(
     index: Index, catalog: Catalog, run: Run
 ) -> None:
-    matched = run(MatchInputs(index, decisions(), catalog), keys=True, keep="all")
+    matched = run(
+        MatchInputs(index, decisions(), catalog), keys=True, keep="all", veto=()
+    )
     assert run.rows()["mug1", "cup"] == run.rows()["cup", "mug1"] == (False, "")
     assert matched.counts.num_rows == 14
     assert described(matched)[1] == (
         "Keys (gtin): 1 shared by several products, 1 of 3 values are none, 0 "
         "placeholders left out"
     )
-    run(MatchInputs(index, decisions(), catalog), accept_keys=True)
+    run(MatchInputs(index, decisions(), catalog), accept_keys=True, veto=())
     assert run.similar() == {**PLAIN, **both_ways(mug1_cup="key:gtin")}
 
 
@@ -355,7 +357,7 @@ PAIRS = labelled(
 def test_candidates_decision_and_groups_are_judged_apart(
     index: Index, catalog: Catalog, run: Run
 ) -> None:
-    matched = run(MatchInputs(index, decisions(), catalog, PAIRS))
+    matched = run(MatchInputs(index, decisions(), catalog, PAIRS), veto=())
     judged = matched.judgement
     assert judged.candidates is not None and judged.decision is not None
     assert judged.grouped is not None and judged.groups is not None
@@ -420,12 +422,12 @@ UNION = MatchSettings(union=True)
         (
             {"decisions": decisions()},
             MatchSettings(keys=True),
-            "keys and conflicts are read from the catalogue: give --catalog",
+            "keys are read from the catalogue: give --catalog",
         ),
         (
             {"decisions": decisions()},
             MatchSettings(veto=("pack",)),
-            "keys and conflicts are read from the catalogue: give --catalog",
+            r"conflicts \(pack\) are read from the catalogue: give --catalog, or --veto",
         ),
         (
             {"decisions": Decisions("f", {"both": decision(1, {"a": 1})}, {}, "kind")},

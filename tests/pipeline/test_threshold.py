@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from simprod_tf.data.pairs import Pairs, canonical_pairs
+from simprod_tf.data.pairs import Pairs, canonical_pairs, join_pairs
 from simprod_tf.errors import SimprodError, ThresholdError
 from simprod_tf.index import ExactIndex, Index
 from simprod_tf.matching.decisions import Decisions
@@ -28,7 +28,7 @@ from simprod_tf.pipeline.threshold import (
 TWOS = 100
 NEAR = 2 * math.sin(math.radians(0.25))
 # 100 of 100 keep this promise (100 / 102.7 is 0.974), 100 of 101 do not.
-SETTINGS = ThresholdSettings(precision=0.97)
+SETTINGS = ThresholdSettings(precision=0.97, prior="labelled")
 
 
 def on_circle(angles: dict[str, float]) -> Index:
@@ -135,9 +135,9 @@ def test_the_prior_is_given_or_estimated_from_the_neighbours(index: Index) -> No
 
 
 def test_a_prior_of_all_or_nothing_is_no_estimate() -> None:
-    # With one neighbour each, all candidates are the similar ones.
     settings = ThresholdSettings(precision=0.8, prior="estimate", k=1)
-    with pytest.raises(ThresholdError, match="estimated: all of the 200 candidates"):
+    # With one neighbour each, no candidate is a different one.
+    with pytest.raises(ThresholdError, match="got 100 similar of 100; add labelled"):
         chosen(on_circle(in_twos()), settings)
 
 
@@ -163,7 +163,7 @@ def test_categories_of_another_scale_have_limits_of_their_own() -> None:
     pairs = labelled_rows(
         index, canonical_pairs(anchors, others, labels, source="hand")
     )
-    settings = ThresholdSettings(precision=0.9, category="kind")
+    settings = ThresholdSettings(0.9, prior="labelled", k=1200, category="kind")
     choose = partial(
         choose_decisions, views, pairs, settings, encoder_fingerprint="f", date=""
     )
@@ -213,3 +213,43 @@ def test_that_categories_bring_nothing_is_told(index: Index) -> None:
         "whole products: one threshold for all, since by kind no more similar pairs "
         "are found"
     )
+
+
+def test_pairs_that_are_no_candidates_do_not_count(index: Index) -> None:
+    whole = on_circle(in_twos())
+    far = [(f"a{two}", f"a{(two + 50) % TWOS}", 0) for two in range(50)]
+    near = labelled(different=99)
+    anchors, others, labels = zip(*far)
+    pairs = join_pairs(near, canonical_pairs(anchors, others, labels, source="hand"))
+    choose = partial(
+        choose_decisions,
+        Views({"both": whole}),
+        labelled_rows(whole, pairs),
+        encoder_fingerprint="f",
+        date="",
+    )
+    assert choose(SETTINGS).whole.num_pairs == 199
+    # The farthest are candidates of each other if all are.
+    everyone = dataclasses.replace(SETTINGS, k=2 * TWOS)
+    assert choose(everyone).whole.num_pairs == 249
+
+
+def test_pairs_that_a_conflict_vetoes_do_not_count(index: Index) -> None:
+    whole = on_circle(in_twos())
+
+    def conflicts(starts: np.ndarray, ends: np.ndarray) -> dict[str, np.ndarray]:
+        # Rows 0 and 1 are a0 and b0, and so on: other rows are of other twos.
+        return {"pack": starts // 2 != ends // 2}
+
+    settings = dataclasses.replace(SETTINGS, veto=("pack",))
+    with pytest.raises(ThresholdError, match="got 100 similar of 100"):
+        chosen(whole, settings, conflicts=conflicts)
+    spared = chosen(whole, settings, conflicts=lambda a, b: {"pack": a == 1})
+    assert spared.whole.num_pairs == 198
+    assert spared.veto == ("pack",)
+
+
+@pytest.mark.parametrize("prior", ["often", 0.0, 1.5])
+def test_a_prior_that_is_none_is_refused(prior: float | str) -> None:
+    with pytest.raises(ValueError, match="prior is a share between 0 and 1"):
+        ThresholdSettings(prior=prior)
