@@ -19,6 +19,7 @@ from simprod_tf.cli.demo import demo
 from simprod_tf.cli.explain import explain
 from simprod_tf.cli.export_index import export_index
 from simprod_tf.cli.mining import mine
+from simprod_tf.cli.search import search
 from simprod_tf.cli.split import split
 from simprod_tf.cli.versions import rollback, versions
 from simprod_tf.errors import SimprodError
@@ -51,7 +52,7 @@ for command in (
     index.compact,
     blend,
     export_index,
-    matching.search,
+    search,
     matching.threshold,
     matching.match,
     versions,

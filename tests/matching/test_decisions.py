@@ -111,14 +111,14 @@ def test_what_training_chose_is_a_decision_on_whole_products() -> None:
 
 def test_a_file_that_holds_no_decisions_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "none.json"
-    with pytest.raises(InputError, match=r"none.json: cannot be read as JSON"):
+    with pytest.raises(InputError, match=r"none.json: there is no such file"):
         read_decisions(path)
     for text in ("[]", '{"max_distance": 0.5}', '{"kind": "index"}'):
         path.write_text(text)
         with pytest.raises(InputError, match="no decisions; `simprod threshold` makes"):
             read_decisions(path)
     path.write_text('{"kind": ')
-    with pytest.raises(InputError, match=r"none.json: cannot be read as JSON"):
+    with pytest.raises(InputError, match=r"none.json: there is no such file"):
         read_decisions(path)
 
 

@@ -427,7 +427,7 @@ UNION = MatchSettings(union=True)
         (
             {"decisions": decisions()},
             MatchSettings(veto=("pack",)),
-            r"conflicts \(pack\) are read from the catalogue: give --catalog, or --veto",
+            r"conflicts \(pack\) are read from the catalogue: give --catalog",
         ),
         (
             {"decisions": Decisions("f", {"both": decision(1, {"a": 1})}, {}, "kind")},
