@@ -22,7 +22,7 @@ Setting = dict[str, int]
 _WIDTHS = (10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 # It promises these for queries like its products; changed ones find a little less, so
 # that a recall of .99 here may need the last.
-_WANTED = (0.90, 0.95, 0.97, 0.99, 0.995)
+_WANTED = (0.90, 0.95, 0.99)
 _ENCODER = "no encoder: neighbours.py"
 
 

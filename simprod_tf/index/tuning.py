@@ -12,7 +12,7 @@ import numpy as np
 
 from simprod_tf.index.vectors import nearest_rows
 
-# Queries of the sample, and the neighbours that are looked for.
+# Queries that measure (twice as many choose), and neighbours that are looked for.
 NUM_QUERIES = 1000
 TUNED_K = 10
 # Leaves are told apart by 2, reordered points by more: cost is flatter there.
@@ -21,8 +21,6 @@ _REORDERED = (30, 50, 80, 130, 200, 350, 600, 1000)
 # What one reordered point costs, in points compared by their codes.
 _REORDER_COST = 12.0
 _ROUNDING = 1e-6
-# How far a product is moved to be a query, in distances to its nearest neighbour.
-_MOVED = 0.5
 
 
 @dataclass(frozen=True)
@@ -153,9 +151,9 @@ def tune(
 ) -> Tuned:
     """Returns the cheapest settings of a grid whose recall on a sample suffices.
 
-    Changed products stand for queries (see `recalls_of`). One half of them chooses, by
-    the recall less one standard error, the other half measures. Where nothing of the
-    grid suffices, the most thorough settings come back.
+    Changed products stand for queries (see `recalls_of`). Some choose, by the recall
+    less two standard errors, others measure. Where nothing of the grid suffices, the
+    most thorough settings come back.
 
     Args:
         embeddings: [N, D] float32, unit length.
@@ -163,7 +161,7 @@ def tune(
         settings: how the products are divided; what a search looks at is chosen.
         wanted: the recall, and the seed of the sample.
     """
-    chosen, judged = _halves(len(embeddings), wanted.seed)
+    chosen, judged = _samples(len(embeddings), wanted.seed)
     truth = _Truth(embeddings, chosen)
     passing = list(_passing(truth, search, settings, wanted.recall))
     if passing:
@@ -195,7 +193,7 @@ def _passing(
         )
         shares = truth.recalls(search, way)
         error = shares.std() / math.sqrt(len(shares))
-        if shares.mean() - error >= recall or shares.mean() == 1:
+        if shares.mean() - 2 * error >= recall or shares.mean() == 1:
             yield way
             reordered = next(fewer, None)
         else:
@@ -213,7 +211,8 @@ def recalls_of(
 
     A query is seldom a product of the index, and lies farther from its leaves' centres
     than products do: so each product that stands for one is moved, in a random
-    direction, by half the distance to its nearest neighbour.
+    direction, by the distance to its nearest neighbour. So its own nearest are about as
+    far as a product's are.
 
     Args:
         embeddings: [N, D] float32, unit length.
@@ -226,13 +225,14 @@ def recalls_of(
 
 def judged_rows(n: int, seed: int) -> np.ndarray:
     """Returns the rows below n by which recall is measured."""
-    return _halves(n, seed)[1]
+    return _samples(n, seed)[1]
 
 
-def _halves(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.random.default_rng(seed).permutation(n)[: 2 * NUM_QUERIES]
-    middle = (len(rows) + 1) // 2
-    return rows[:middle], rows[middle:] if len(rows) > 1 else rows
+def _samples(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rows below n to choose by, and others to measure by."""
+    rows = np.random.default_rng(seed).permutation(n)[: 3 * NUM_QUERIES]
+    border = len(rows) - len(rows) // 3
+    return rows[:border], rows[border:] if len(rows) > 2 else rows
 
 
 class _Truth:
@@ -258,11 +258,11 @@ class _Truth:
 
 
 def _moved(vectors: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
-    """Returns [Q, D] float32, unit length: vectors moved by half their nearest gap."""
+    """Returns [Q, D] float32, unit length: vectors moved as far as their nearest."""
     gaps = nearest_rows(vectors, embeddings, k=2).distances[:, -1:]
     directions = np.random.default_rng(0).normal(size=vectors.shape)
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
-    moved = vectors + _MOVED * gaps * directions / lengths
+    moved = vectors + gaps * directions / lengths
     return np.asarray(
         moved / np.linalg.norm(moved, axis=1, keepdims=True), dtype=np.float32
     )
