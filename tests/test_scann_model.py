@@ -103,7 +103,8 @@ def test_a_tree_finds_what_was_asked_for_and_says_so(small_trees):
     hits = [len(set(line) & set(found)) for line, found in zip(nearest, rows)]
     assert np.mean(hits) / 10 >= 0.85
     assert candidates.tuned.recall >= 0.9
-    assert candidates.tuned.num_queries > 400
+    # A third of the products measures, the others choose.
+    assert candidates.tuned.num_queries == 300
     assert candidates.described()["tuned"]["settings"]["num_leaves"] == 60
 
 

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from simprod_tf.cli import main
+
 
 def _simprod(*arguments, cwd=None):
     environment = {**os.environ, "COLUMNS": "200"}
@@ -21,6 +23,24 @@ def _simprod(*arguments, cwd=None):
         text=True,
         check=False,
     )
+
+
+@pytest.fixture
+def simprod_here(monkeypatch, capsys):
+    """Runs `simprod` in this process, which is quicker: what a user would see of it."""
+
+    def run(*arguments, cwd):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["simprod", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        told = capsys.readouterr()
+        return subprocess.CompletedProcess(
+            arguments, stop.value.code, told.out, told.err
+        )
+
+    return run
 
 
 def _rows_of(done):

@@ -159,8 +159,8 @@ def test_pairs_are_drawn_from_groups(simprod, work):
          "--out e", 2, "no column 'x'"),
     ],
 )  # fmt: skip
-def test_errors_are_one_clear_line(simprod, work, arguments, code, message):
-    done = simprod(*arguments.split(), cwd=work)
+def test_errors_are_one_clear_line(simprod_here, work, arguments, code, message):
+    done = simprod_here(*arguments.split(), cwd=work)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -126,7 +126,7 @@ def test_without_a_threshold_it_is_undecided_and_what_is_missing_is_said(explain
         (
             ("p01", "p02", "--decision", "none.json"),
             InputError,
-            "none.json: cannot be read as JSON: .* No such file",
+            "none.json: there is no such file",
         ),
         (
             ("p01", "p02", "--decision", "catalog.csv"),

@@ -92,7 +92,7 @@ def test_leaves_with_too_few_products_lead_to_a_search_of_all(narrow: Tree) -> N
 def test_a_missed_recall_tells_the_ways_out(narrow: Tree) -> None:
     assert narrow.tuned.recall < 0.9
     message = (
-        r"reaches recall@10 0\.\d{3}, measured on 300 products \(1 of 60 leaves, 10 "
+        r"reaches recall@10 0\.\d{3}, measured on 200 products \(1 of 60 leaves, 10 "
         r"reordered\), but 0\.9 was asked for\..*--allow-low-recall.*--kind exact"
     )
     with pytest.raises(RecallError, match=message):

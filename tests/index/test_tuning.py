@@ -67,7 +67,7 @@ def test_tune_finds_the_least_that_suffices() -> None:
     )
     # The next steps of the grid: 22 leaves, 130 points.
     assert (tuned.settings.leaves_to_search, tuned.settings.reordered) == (22, 130)
-    assert (tuned.recall, tuned.num_queries, tuned.wanted) == (1.0, 1000, 0.95)
+    assert (tuned.recall, tuned.num_queries, tuned.wanted) == (1.0, 666, 0.95)
     assert len(asked) < 30
 
 

@@ -118,7 +118,7 @@ def test_a_file_that_holds_no_decisions_is_refused_by_name(tmp_path: Path) -> No
         with pytest.raises(InputError, match="no decisions; `simprod threshold` makes"):
             read_decisions(path)
     path.write_text('{"kind": ')
-    with pytest.raises(InputError, match=r"none.json: there is no such file"):
+    with pytest.raises(InputError, match=r"none.json: cannot be read as JSON"):
         read_decisions(path)
 
 
