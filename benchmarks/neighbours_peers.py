@@ -20,8 +20,7 @@ K = 10
 Setting = dict[str, int]
 # From "as few as make sense" to "more than .99 needs".
 _WIDTHS = (10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 768)
-# It promises these for queries like its products; changed ones find a little less, so
-# that a recall of .99 here may need the last.
+# What it is built to reach.
 _WANTED = (0.90, 0.95, 0.99)
 _ENCODER = "no encoder: neighbours.py"
 
