@@ -46,7 +46,7 @@ from simprod_tf.training.settings import TrainingSettings
 
 # What the distance threshold holds on the validation pairs: half of those that are not
 # similar differ in size, colour or pack count alone.
-PRECISION = 0.75
+PRECISION = 0.65
 # Without a threshold, every neighbour is taken.
 _FARTHEST = 2.0
 
