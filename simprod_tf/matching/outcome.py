@@ -39,6 +39,18 @@ class Outcome:
         return share_of(self.num_hits, self.num_similar)
 
 
+class VetoCounter:
+    """Counts the candidates that would be similar but for a veto."""
+
+    def __init__(self) -> None:
+        """Begins at none."""
+        self.num_vetoed = 0
+
+    def add(self, candidates: Candidates, decided: Decided) -> None:
+        """Counts one block."""
+        self.num_vetoed += int(decided.vetoed.sum())
+
+
 class OutcomeCounter:
     """Counts decisions on labelled pairs, block by block."""
 

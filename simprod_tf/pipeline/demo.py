@@ -216,7 +216,9 @@ class _Demo:
             matched = match_run(
                 MatchInputs(index, decisions=decisions, catalog=catalog),
                 MatchOutputs(temporary / "similar.parquet", groups),
-                MatchSettings(max_distance=_FARTHEST if decisions is None else None),
+                MatchSettings(max_distance=_FARTHEST, veto=())
+                if decisions is None
+                else MatchSettings(),
                 progress=self.progress,
             )
             write_json(temporary / "notes.json", {"notes": described(matched)})

@@ -27,6 +27,7 @@ from simprod_tf.matching.matcher import (
     match_blocks,
     write_matches,
 )
+from simprod_tf.matching.outcome import VetoCounter
 from simprod_tf.matching.rule import Limit, MatchRule
 from simprod_tf.matching.views import WHOLE, Views, views_of
 from simprod_tf.pipeline.match_judgement import Judge, Judgement, judged
@@ -109,9 +110,10 @@ class MatchOutputs:
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """What a run of matching made."""
+    """What a run of matching made; `num_vetoed` candidates would be similar else."""
 
     counts: MatchCounts
+    num_vetoed: int
     keys: dict[str, KeyReport]
     groups: Groups | None
     judgement: Judgement
@@ -165,7 +167,7 @@ def match_run(
     keys = _keys(table, settings)
     rule = _rule(inputs, views, table, settings, progress)
     judge = Judge(_labelled(inputs), _true_groups(inputs), ids=views.ids)
-    edges = EdgeCollector(rule)
+    edges, vetoes = EdgeCollector(rule), VetoCounter()
     blocks = candidate_blocks(
         views,
         k=settings.k,
@@ -180,7 +182,7 @@ def match_run(
         ids=views.ids,
         decision=None if inputs.decisions is None else inputs.decisions.whole,
         keep=settings.keep,
-        watchers=[judge, *([edges] if out.groups is not None else [])],
+        watchers=[judge, vetoes, *([edges] if out.groups is not None else [])],
     )
     counts = write_matches(tables, out.matches)
     groups = None
@@ -194,7 +196,7 @@ def match_run(
             write_table(_with_shares(groups.bridges), out.bridges)
         progress("Grouping products", 1, 1)
     reports = {} if keys is None else keys.reports
-    return Matched(counts, reports, groups, judge.judgement(groups))
+    return Matched(counts, vetoes.num_vetoed, reports, groups, judge.judgement(groups))
 
 
 def _wanted_views(index: Index, settings: MatchSettings) -> dict[str, Index]:
@@ -348,6 +350,8 @@ def described(matched: Matched) -> list[str]:
     if counts.by_reason:
         by = ", ".join(f"{name} {count}" for name, count in counts.by_reason.items())
         line += f"; reasons: {by}"
+    if matched.num_vetoed:
+        line += f"; {matched.num_vetoed} more are within the threshold, but vetoed"
     lines = [line]
     for kind, report in matched.keys.items():
         lines.append(

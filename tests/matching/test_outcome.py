@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from simprod_tf.matching.candidates import Candidates
-from simprod_tf.matching.outcome import OutcomeCounter
+from simprod_tf.matching.outcome import OutcomeCounter, VetoCounter
 from simprod_tf.matching.rule import Decided
 
 # 0-1 and 2-3 are similar, 1-2 and 4-5 are not.
@@ -60,3 +60,10 @@ def test_without_labelled_pairs_there_are_no_shares() -> None:
     counter.add(*block((0, 1, 1)))
     assert counter.outcome().num_pairs == 0
     assert math.isnan(counter.outcome().recall)
+
+
+def test_vetoed_candidates_are_counted_over_all_blocks() -> None:
+    counter = VetoCounter()
+    counter.add(*block((0, 1, -1), (2, 3, 1), (3, 2, -1)))
+    counter.add(*block((4, 5, 0), (5, 4, -1)))
+    assert counter.num_vetoed == 3

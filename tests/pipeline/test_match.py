@@ -278,11 +278,15 @@ def test_a_shared_key_proposes_and_on_request_is_accepted(
 
 def test_a_conflict_vetoes(index: Index, catalog: Catalog, run: Run) -> None:
     told: list[tuple[str, int, int]] = []
-    match_run(
+    matched = match_run(
         MatchInputs(index, decisions(), catalog),
         run.out,
         MatchSettings(k=2, veto=("quantity",), keep="all"),
         progress=lambda *what: told.append(what),
+    )
+    # In both directions.
+    assert described(matched)[0].endswith(
+        "; 2 more are within the threshold, but vetoed"
     )
     assert run.similar() == both_ways(mug2_mug3="both", pan_pot="both")
     # mug1 holds 350 ml, mug2 250 ml; mug3 says nothing.
