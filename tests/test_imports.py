@@ -24,11 +24,8 @@ ALLOWED = {
     "trained": BASE | {"features", "model", "data"},
     "training": BASE
     | {"data", "evaluation", "features", "index", "model", "negatives"},
-    "export": BASE | {"features", "model", "data", "trained"},
+    "export": BASE | {"data", "features", "index", "model", "trained"},
     "index": BASE | {"engine"},
-    "neighbours_model": set(),
-    "scann_model": BASE | {"index", "neighbours_model"},
-    "export_index": BASE | {"export", "index", "neighbours_model", "scann_model"},
     "matching": BASE | {"data", "engine", "index"},
     "negatives": BASE | {"data", "index"},
     "evaluation": BASE | {"data", "index", "matching"},
@@ -42,11 +39,10 @@ ALLOWED = {
 # What a room may load besides the standard library, numpy and the package itself.
 HEAVY = {
     "tensorflow": {"features", "model", "trained", "training", "export", "pipeline"}
-    | {"export_index", "neighbours_model", "scann_model"}
     # For the error that its ops raise where they do not fit; for its seed.
     | {"index", "cli"},
     "tensorflow_addons": {"model"},
-    "scann": {"index", "scann_model"},
+    "scann": {"export", "index"},
     "sklearn": {"matching"},
     "gensim": {"features"},
     "torch": {"model"},

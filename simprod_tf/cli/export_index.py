@@ -43,7 +43,10 @@ def export_index(
     Example: `simprod export-index index --out saved_models/neighbours --model
     saved_models/shop`
     """
-    from simprod_tf.export_index import export_exact_neighbours, export_scann_neighbours
+    from simprod_tf.export.neighbours import (
+        export_exact_neighbours,
+        export_scann_neighbours,
+    )
     from simprod_tf.index.build import load_index
 
     # Exact: the embeddings alone are needed, ScaNN is trained anew.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import simprod_tf.neighbours_model as neighbours_model
-from simprod_tf.neighbours_model import ExactCandidates, NeighboursModel
+import simprod_tf.export.neighbours_model as neighbours_model
+from simprod_tf.export.neighbours_model import ExactCandidates, NeighboursModel
 
 AXES = np.array([[1, 0], [0, 1], [-1, 0], [0, 1]], np.float32)
 

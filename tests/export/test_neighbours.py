@@ -11,11 +11,14 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-import simprod_tf.export_index as export_index
+import simprod_tf.export.neighbours as export_index
 from simprod_tf.data.catalog import Product
 from simprod_tf.errors import FingerprintError, ModelError
 from simprod_tf.export import SavedEncoder, export_encoder
-from simprod_tf.export_index import export_exact_neighbours, export_scann_neighbours
+from simprod_tf.export.neighbours import (
+    export_exact_neighbours,
+    export_scann_neighbours,
+)
 from simprod_tf.features.product_inputs import ProductInputs, TextInput
 from simprod_tf.index import ExactIndex
 from simprod_tf.model.encoder import EncoderSettings, build_head

@@ -23,16 +23,16 @@ import tensorflow as tf
 from simprod_tf import __version__
 from simprod_tf.atomic import whole_folder
 from simprod_tf.errors import ModelError
-from simprod_tf.export import KIND as ENCODER_KIND
-from simprod_tf.export import latest_version, model_versions
-from simprod_tf.index.base import Index
-from simprod_tf.manifest import read_manifest, require_same_encoder, write_manifest
-from simprod_tf.neighbours_model import (
+from simprod_tf.export.encoder import KIND as ENCODER_KIND
+from simprod_tf.export.neighbours_model import (
     SPARE,
     Candidates,
     ExactCandidates,
     NeighboursModel,
 )
+from simprod_tf.export.versions import latest_version, model_versions
+from simprod_tf.index.base import Index
+from simprod_tf.manifest import read_manifest, require_same_encoder, write_manifest
 
 KIND = "exported neighbours"
 SCANN_KIND = "exported ScaNN neighbours"
@@ -97,7 +97,7 @@ def export_scann_neighbours(
         RecallError: the recall is not reached.
         MissingLibraryError: ScaNN cannot be imported.
     """
-    from simprod_tf.scann_model import ScannCandidates
+    from simprod_tf.export.scann_model import ScannCandidates
 
     if not 0 < recall <= 1:
         raise ValueError(f"recall lies in (0, 1], got {recall}.")

@@ -1,7 +1,7 @@
 """What an exported index computes: embedding -> ids and distances of the nearest.
 
 `NeighboursModel` holds the ids and the answer's form; what proposes the candidates,
-`ExactCandidates` or ScaNN (`simprod_tf.scann_model`), is handed to it.
+`ExactCandidates` or ScaNN (`simprod_tf.export.scann_model`), is handed to it.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import simprod_tf.scann_model as scann_model
+import simprod_tf.export.scann_model as scann_model
 from simprod_tf.errors import MissingLibraryError, RecallError
-from simprod_tf.export_index import export_scann_neighbours
+from simprod_tf.export.neighbours import export_scann_neighbours
+from simprod_tf.export.scann_model import ScannCandidates
 from simprod_tf.index import ExactIndex
-from simprod_tf.scann_model import ScannCandidates
 
 
 def unit(vectors):
@@ -84,7 +84,9 @@ def test_two_models_in_one_process_answer_each_for_itself(tmp_path, small_trees)
             stored = indexes[place].embeddings
             rows = [[int(id[4:]) for id in line] for line in answer["id"]]
             assert {id[:4] for line in answer["id"] for id in line} == {"tree"}
-            own = np.linalg.norm(stored[np.array(rows)] - queries[:, np.newaxis], axis=2)
+            own = np.linalg.norm(
+                stored[np.array(rows)] - queries[:, np.newaxis], axis=2
+            )
             np.testing.assert_allclose(answer["distance"], own, atol=1e-5)
             hits = [len(set(a) & set(b)) for a, b in zip(answer["id"], ids)]
             assert sum(hits) >= 10

@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from simprod_tf.errors import RecallError
+from simprod_tf.export.neighbours_model import SPARE
 from simprod_tf.index.scann import TREE_FROM
 from simprod_tf.index.scann_files import require_scann
 from simprod_tf.index.tuning import ScannSettings, Tuned, Tuning, leaves_of, tune
-from simprod_tf.neighbours_model import SPARE
 
 _TRAINED_ON = 250_000
 # In the order of the op's inputs.

@@ -1,0 +1,99 @@
+"""An exported encoder, loaded again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from simprod_tf.data.catalog import Product
+from simprod_tf.errors import InputError, ModelError
+from simprod_tf.export.encoder import KIND
+from simprod_tf.export.versions import latest_version
+from simprod_tf.features.image import decoding_fault, read_pictures
+from simprod_tf.features.product_inputs import (
+    ProductInputs,
+    Tables,
+    as_tensor,
+    raw_columns,
+)
+from simprod_tf.manifest import read_manifest
+
+
+class SavedEncoder:
+    """Product -> embedding, by an exported SavedModel."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Loads the newest version in `folder`, or the version that it is.
+
+        Raises:
+            ModelError: there is none, or it cannot be loaded.
+        """
+        self.folder = latest_version(folder)
+        self.manifest: dict[str, Any] = read_manifest(self.folder, kind=KIND)
+        try:
+            # Kept: a signature lives only as long as the module that it came from.
+            self._module = tf.saved_model.load(str(self.folder))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise ModelError(f"{self.folder} cannot be loaded: {error}.") from error
+        self._embed = self._module.signatures["serving_default"]
+        self.inputs = ProductInputs.from_json(self.manifest["inputs"])
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the encoder that was exported."""
+        return str(self.manifest["fingerprint"])
+
+    @property
+    def dim(self) -> int:
+        """The length of its embeddings."""
+        return int(self.manifest["dim"])
+
+    def encode(
+        self,
+        products: Sequence[Product],
+        *,
+        tables: Tables | None = None,
+        batch_size: int = 64,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
+        """Returns [B, D] float32 unit-length embeddings.
+
+        Args:
+            products: The products.
+            tables: Precomputed vectors by name, where the encoder takes any.
+            batch_size: Products in a step.
+            progress: Called with (products done, products in all).
+
+        Raises:
+            InputError: names the picture that cannot be read or decoded.
+        """
+        blocks = [np.zeros((0, self.dim), np.float32)]
+        for start in range(0, len(products), batch_size):
+            batch = products[start : start + batch_size]
+            blocks.append(self._encode_batch(batch, tables))
+            if progress:
+                progress(start + len(batch), len(products))
+        return np.concatenate(blocks)
+
+    def _encode_batch(
+        self, products: Sequence[Product], tables: Tables | None
+    ) -> np.ndarray:
+        images = [product.image for product in products]
+        contents = tf.constant(read_pictures(images), tf.string)
+        columns = raw_columns(products, self.inputs, tables)
+        raw = {name: as_tensor(column[:]) for name, column in columns.items()}
+        try:
+            return self._embed(image_bytes=contents, **raw)["embedding"].numpy()
+        except tf.errors.InvalidArgumentError as error:
+            if len(products) > 1:
+                return np.concatenate(
+                    [self._encode_batch([one], tables) for one in products]
+                )
+            raise InputError(
+                f"the picture cannot be decoded: {decoding_fault(error)}",
+                path=images[0],
+            ) from error
