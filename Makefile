@@ -4,6 +4,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+PROTOS := $(wildcard simprod_tf/serving/protos/*.proto)
 UV := $(shell command -v uv 2>/dev/null)
 
 .PHONY: demo test test-slow parity lint types clean
@@ -51,7 +52,7 @@ else
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 endif
 
-$(VENV)/.installed: setup.cfg constraints.txt | $(VENV)/bin/python
+$(VENV)/.installed: setup.cfg setup.py constraints.txt $(PROTOS) | $(VENV)/bin/python
 	@echo "Installing the pinned set; TensorFlow alone is 475 MB to download"
 	$(INSTALL) --editable .
 	@touch $@

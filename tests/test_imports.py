@@ -27,6 +27,8 @@ ALLOWED = {
     "export": BASE | {"data", "features", "index", "model", "trained"},
     "index": BASE | {"engine"},
     "matching": BASE | {"data", "engine", "index"},
+    "serving": BASE
+    | {"data", "engine", "export", "features", "index", "matching", "trained"},
     "negatives": BASE | {"data", "index"},
     "evaluation": BASE | {"data", "index", "matching"},
     "pipeline": BASE
@@ -40,7 +42,12 @@ ALLOWED = {
 HEAVY = {
     "tensorflow": {"features", "model", "trained", "training", "export", "pipeline"}
     # For the error that its ops raise where they do not fit; for its seed.
-    | {"index", "cli"},
+    | {"index", "cli", "serving"},
+    "tensorflow_serving": {"export", "serving"},
+    "grpc": {"serving"},
+    "starlette": {"serving"},
+    "uvicorn": {"serving"},
+    "prometheus_client": {"serving"},
     "tensorflow_addons": {"model"},
     "scann": {"export", "index"},
     "sklearn": {"matching"},

@@ -1,0 +1,1 @@
+"""Messages and services; setup.py makes the stubs of the .proto files."""
