@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/simprod demo --out demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadscope
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

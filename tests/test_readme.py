@@ -185,7 +185,8 @@ def test_what_the_scripts_import_is_there():
         for node in ast.walk(ast.parse(script)):
             if not isinstance(node, ast.ImportFrom) or "simprod_tf" not in node.module:
                 continue
-            path = ROOT.joinpath(*node.module.split(".")).with_suffix(".py")
+            place = ROOT.joinpath(*node.module.split("."))
+            path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
             text = path.read_text(encoding="utf-8")
             for alias in node.names:
                 assert re.search(rf"^(class|def) {alias.name}\b", text, re.MULTILINE)
