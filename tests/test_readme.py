@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import csv
+import importlib
 import json
 import re
 import shutil

@@ -20,6 +20,7 @@ from simprod_tf.cli.explain import explain
 from simprod_tf.cli.export_index import export_index
 from simprod_tf.cli.mining import mine
 from simprod_tf.cli.search import search
+from simprod_tf.cli.serve import serve
 from simprod_tf.cli.split import split
 from simprod_tf.cli.versions import rollback, versions
 from simprod_tf.errors import SimprodError
@@ -52,6 +53,7 @@ for command in (
     index.compact,
     blend,
     export_index,
+    serve,
     search,
     matching.threshold,
     matching.match,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -23,16 +24,32 @@ def export(
     out: Annotated[
         Path, typer.Option(help="The model's folder; the next version goes into it.")
     ],
+    decisions: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="A file of `simprod threshold`, whose probabilities the SavedModel "
+            "gives; training's by default."
+        ),
+    ] = None,
 ) -> None:
     """Export a trained encoder as a SavedModel that TF Serving loads.
 
     Example: `simprod export runs/both --out saved_models/shop`
     """
     from simprod_tf.export import export_encoder
+    from simprod_tf.matching.decisions import read_decisions
     from simprod_tf.trained import TrainedEncoder
 
-    folder = export_encoder(TrainedEncoder.load(run), out)
-    say(f"SavedModel written to {folder}")
+    chosen = None if decisions is None else read_decisions(decisions)
+    folder = export_encoder(TrainedEncoder.load(run), out, decisions=chosen)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    names = [name for name in manifest["signatures"] if name != "serving_default"]
+    say(f"SavedModel written to {folder}; signatures: {', '.join(names)}")
+    if not manifest["has_probability"]:
+        say(
+            "Its distances come without probabilities: training chose no threshold, "
+            "and --decisions gives none."
+        )
 
 
 def evaluate(

@@ -3,12 +3,14 @@
 `<folder>/<version>/` holds a SavedModel and `manifest.json`. Its signatures:
 
 neighbours              (also serving_default) `embedding` [B, D] float32
-neighbours_of_product   what the encoder takes: `image_bytes`, `title`, ...
+neighbours_of_product   what the encoder's `embed` takes: `image_bytes`, `title`, ...
 
 Both give `id` [B, k] string and `distance` [B, k] float32, the nearest first, k being
 the number of products where there are fewer. A query of which nothing is known has ""
 and inf (`Infinity` in TF Serving's REST, which strict JSON readers refuse; gRPC has no
-such trouble). Exact search is made of stock TensorFlow ops, so that any TF Serving
+such trouble). `neighbours_of_product` also gives `valid` [B] bool and `fault` [B]
+string, as the encoder does. Requests to warm it up lie beside, as the encoder's do.
+Exact search is made of stock TensorFlow ops, so that any TF Serving
 loads it; ScaNN's ops are for servers that have them.
 """
 
@@ -24,6 +26,7 @@ from simprod_tf import __version__
 from simprod_tf.atomic import whole_folder
 from simprod_tf.errors import ModelError
 from simprod_tf.export.encoder import KIND as ENCODER_KIND
+from simprod_tf.export.encoder import described_signatures
 from simprod_tf.export.neighbours_model import (
     SPARE,
     Candidates,
@@ -31,6 +34,7 @@ from simprod_tf.export.neighbours_model import (
     NeighboursModel,
 )
 from simprod_tf.export.versions import latest_version, model_versions
+from simprod_tf.export.warmup import write_warmup
 from simprod_tf.index.base import Index
 from simprod_tf.manifest import read_manifest, require_same_encoder, write_manifest
 
@@ -127,7 +131,6 @@ class _Target:
         self.index, self.kind, self.k = index, kind, k
         self.final = _next_version(Path(folder), kind)
         self.encoder: Any = None
-        self.encoder_inputs: dict[str, str] = {}
         if encoder_folder is not None:
             self._take_encoder(latest_version(encoder_folder))
 
@@ -136,7 +139,6 @@ class _Target:
         require_same_encoder(
             manifest["fingerprint"], self.index.encoder_fingerprint, what="The index"
         )
-        self.encoder_inputs = manifest["signatures"]["serving_default"]["inputs"]
         try:
             self.encoder = tf.saved_model.load(str(folder))
         except (OSError, ValueError, tf.errors.OpError) as error:
@@ -155,18 +157,14 @@ class _Target:
             signatures["neighbours_of_product"] = model.neighbours_of_product
         with whole_folder(self.final) as temporary:
             tf.saved_model.save(model, str(temporary), signatures=signatures)
-            manifest = self._manifest(model, list(signatures))
+            write_warmup(temporary)
+            manifest = self._manifest(model, signatures)
             write_manifest(temporary, {**manifest, **details})
         return self.final
 
-    def _manifest(self, model: NeighboursModel, names: list[str]) -> dict[str, Any]:
-        inputs = {"embedding": f"float32 [B, {self.index.dim}]"}
-        outputs = {
-            "id": f"string [B, {model.k}]",
-            "distance": f"float32 [B, {model.k}]",
-        }
-        of_product = {"inputs": self.encoder_inputs, "outputs": outputs}
-        of_embedding = {"inputs": inputs, "outputs": outputs}
+    def _manifest(
+        self, model: NeighboursModel, signatures: Mapping[str, Any]
+    ) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "encoder_fingerprint": self.index.encoder_fingerprint,
@@ -176,10 +174,7 @@ class _Target:
             "extra": self.index.extra,
             "simprod_tf_version": __version__,
             "tensorflow": tf.__version__,
-            "signatures": {
-                name: of_product if name == "neighbours_of_product" else of_embedding
-                for name in names
-            },
+            "signatures": described_signatures(signatures),
         }
 
 

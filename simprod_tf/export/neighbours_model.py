@@ -95,7 +95,7 @@ class NeighboursModel(tf.Module):
         super().__init__(name="neighbours")
         self.candidates = candidates
         self.ids = tf.constant(list(ids), tf.string)
-        self.encoder = encoder
+        self._encoder: Any = None
         self.k = min(k, len(ids))
         dim = int(candidates.embeddings.shape[1])
         self.neighbours = tf.function(self._neighbours).get_concrete_function(
@@ -103,7 +103,10 @@ class NeighboursModel(tf.Module):
         )
         self.neighbours_of_product = None
         if encoder is not None:
-            specs = encoder.signatures["serving_default"].structured_input_signature[1]
+            self._encoder = encoder.signatures["embed"]
+            # What that one function reads, and not all the encoder's functions again.
+            self.encoder_parts = [encoder.variables, encoder.parts]
+            specs = self._encoder.structured_input_signature[1]
             self.neighbours_of_product = tf.function(
                 self._neighbours_of_product
             ).get_concrete_function(**specs)
@@ -139,9 +142,14 @@ class NeighboursModel(tf.Module):
         }
 
     def _neighbours_of_product(self, **raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns what `_neighbours` does, for products as the encoder takes them."""
-        embed = self.encoder.signatures["serving_default"]
-        return self._neighbours(embed(**raw)["embedding"])
+        """Returns what `_neighbours` does, for products as the encoder takes them.
+
+        And `valid` [B] bool and `fault` [B] string: a product whose picture cannot be
+        used finds nothing.
+        """
+        found = self._encoder(**raw)
+        told = {name: found[name] for name in ("valid", "fault")}
+        return {**self._neighbours(found["embedding"]), **told}
 
 
 def _unit_length(vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

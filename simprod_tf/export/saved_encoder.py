@@ -13,7 +13,7 @@ from simprod_tf.data.catalog import Product
 from simprod_tf.errors import InputError, ModelError
 from simprod_tf.export.encoder import KIND
 from simprod_tf.export.versions import latest_version
-from simprod_tf.features.image import decoding_fault, read_pictures
+from simprod_tf.features.image import read_pictures
 from simprod_tf.features.product_inputs import (
     ProductInputs,
     Tables,
@@ -86,14 +86,11 @@ class SavedEncoder:
         contents = tf.constant(read_pictures(images), tf.string)
         columns = raw_columns(products, self.inputs, tables)
         raw = {name: as_tensor(column[:]) for name, column in columns.items()}
-        try:
-            return self._embed(image_bytes=contents, **raw)["embedding"].numpy()
-        except tf.errors.InvalidArgumentError as error:
-            if len(products) > 1:
-                return np.concatenate(
-                    [self._encode_batch([one], tables) for one in products]
-                )
+        found = self._embed(image_bytes=contents, **raw)
+        # A version exported before `valid` was told of fails as a whole instead.
+        for row in np.flatnonzero(~found["valid"].numpy()) if "valid" in found else ():
+            fault = found["fault"][row].numpy().decode()
             raise InputError(
-                f"the picture cannot be decoded: {decoding_fault(error)}",
-                path=images[0],
-            ) from error
+                f"the picture cannot be decoded: {fault}", path=images[row]
+            )
+        return found["embedding"].numpy()

@@ -1,6 +1,7 @@
 """Pictures, titles and attributes -> arrays, in stock TensorFlow ops.
 
-image            decode_pictures: bytes -> pixels, in training and in the export
+image            decode_picture: bytes -> pixels, in training and in the export
+decoded_pictures a batch of pictures of which some may be bad, in the export
 exif, gif        what decoding needs of these formats
 inputs           picture files -> batches of pixels, in parallel
 store            the features of frozen towers, once, on disk; with shard,

@@ -19,7 +19,7 @@ takes a fraction of the time and memory, and then resized.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,6 +31,14 @@ from simprod_tf.features.gif import first_frame
 
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG"
 GIF_START, BMP_START = b"GIF8", b"BM"
+# How each begins that is decoded.
+FORMATS = {"JPEG": JPEG_START, "PNG": PNG_START, "GIF": GIF_START, "BMP": BMP_START}
+# How others begin, at which byte: named so that a caller sees what to convert.
+OTHER_FORMATS = {
+    "WebP": (8, (b"WEBP",)),
+    "TIFF": (0, (b"II*\0", b"MM\0*")),
+    "AVIF or HEIC": (4, (b"ftyp",)),
+}
 # All that the checks look at lies in the first bytes.
 HEAD_BYTES = 64
 # A shrunk JPEG may be this much smaller than the wanted size, so that 500 pixels are
@@ -69,62 +77,70 @@ class PictureSettings:
 # Nothing in it is Python to convert, and looking for some takes most of the tracing.
 @tf.autograph.experimental.do_not_convert
 def decode_picture(image_bytes: tf.Tensor, settings: PictureSettings) -> tf.Tensor:
-    """Returns [image_size, image_size, 3] uint8 RGB of one picture's bytes."""
+    """Returns [image_size, image_size, 3] uint8 RGB of one picture's bytes.
+
+    Raises:
+        tf.errors.InvalidArgumentError: `decoding_fault` tells what is wrong with it.
+    """
+    pixels, fault = checked_picture(image_bytes, settings)
+    check = tf.debugging.Assert(fault == "", [fault])
+    # In a graph only a dependency makes the check take place.
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.identity(pixels)
+
+
+@tf.autograph.experimental.do_not_convert
+def checked_picture(
+    image_bytes: tf.Tensor, settings: PictureSettings
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes one picture's bytes if what can be told before allows it.
+
+    Returns:
+        pixels: [image_size, image_size, 3] uint8 RGB, zeros where there is a fault.
+        fault: Scalar string, "" or what forbids decoding: the format, the size.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the picture is damaged or cut.
+    """
     size = settings.resize_to
-    starts = [JPEG_START, PNG_START, GIF_START, BMP_START]
     matches = [
-        tf.strings.substr(image_bytes, 0, len(start)) == start for start in starts
+        tf.strings.substr(image_bytes, 0, len(start)) == start
+        for start in FORMATS.values()
     ]
-    # switch_case takes its last branch for -1: what TensorFlow itself refuses.
+    # switch_case takes its last branch for -1.
     branch = tf.reduce_max([tf.where(one, i, -1) for i, one in enumerate(matches)])
-    pixels = tf.switch_case(
+    pixels, fault = tf.switch_case(
         branch,
         [
             lambda: _jpeg(image_bytes, size),
-            lambda: _resized(_png(image_bytes), size),
-            lambda: _resized(_gif(image_bytes), size),
-            lambda: _resized(_bmp(image_bytes), size),
-            lambda: _resized(_decoded(image_bytes), size),
+            lambda: _png(image_bytes, size),
+            lambda: _gif(image_bytes, size),
+            lambda: _bmp(image_bytes, size),
+            lambda: (tf.zeros([size, size, 3]), _other_format(image_bytes)),
         ],
     )
-    edge = (size - settings.image_size) // 2
-    pixels = tf.image.crop_to_bounding_box(
-        pixels, edge, edge, settings.image_size, settings.image_size
-    )
-    # Whole numbers, so that pixels kept on disk and fresh ones are the same. Resizing
-    # weighs pixels, so nothing is below 0 or above 255.
-    return tf.cast(tf.round(pixels), tf.uint8)
+    return _middle(pixels, settings), fault
 
 
-def decode_pictures(
-    image_bytes: tf.Tensor, settings: PictureSettings
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes a [B] batch of picture bytes, "" where there is none.
+def prepare_pixels(pixels: tf.Tensor, settings: PictureSettings) -> tf.Tensor:
+    """Returns [B, image_size, image_size, 3] uint8 of [B, H, W, 3] uint8 RGB pixels.
 
-    Returns:
-        pixels: [B, image_size, image_size, 3] uint8, zeros where there is no picture.
-        has_image: [B] bool.
+    They are resized and cut as the pixels of a decoded picture are.
+
+    Raises:
+        tf.errors.InvalidArgumentError: H x W is 0, or above MAX_PIXELS.
     """
-    shape = [settings.image_size, settings.image_size, 3]
-    has_image = tf.strings.length(image_bytes) > 0
-
-    def pixels_or_zeros(one: tf.Tensor) -> tf.Tensor:
-        return tf.cond(
-            tf.strings.length(one) > 0,
-            lambda: decode_picture(one, settings),
-            lambda: tf.zeros(shape, tf.uint8),
-        )
-
-    pixels = tf.map_fn(
-        pixels_or_zeros,
-        image_bytes,
-        fn_output_signature=tf.TensorSpec(shape, tf.uint8),
-    )
-    return pixels, has_image
+    height, width = tf.unstack(tf.shape(pixels, tf.int64)[1:3])
+    fault = _size_fault(width, height)
+    some = tf.debugging.Assert(height * width > 0, ["the pictures have no pixels"])
+    few = tf.debugging.Assert(fault == "", [fault])
+    with tf.control_dependencies([one for one in (some, few) if one is not None]):
+        pixels = tf.identity(pixels)
+    return _middle(_resized(pixels, settings.resize_to), settings)
 
 
 def read_pictures(paths: Sequence[str]) -> list[bytes]:
-    """Returns the bytes of each picture file, for `decode_pictures`; b"" for "".
+    """Returns the bytes of each picture file, for decoding; b"" for "".
 
     Raises:
         InputError: names the file that cannot be read or converted.
@@ -144,78 +160,112 @@ def decoding_fault(error: tf.errors.OpError) -> str:
     return lines[-1] if lines else ""
 
 
-def _jpeg(content: tf.Tensor, size: int) -> tf.Tensor:
-    """Returns [size, size, 3] float32 of a JPEG, upright."""
+def _jpeg(content: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns [size, size, 3] float32 of a JPEG, upright, and its fault."""
     shape = tf.image.extract_jpeg_shape(content)
-    content = _within_limit(content, shape[1], shape[0])
     least = SMALLEST_SHRUNK * size
     side = tf.cast(tf.reduce_min(shape[:2]), tf.float32)
     power = tf.add_n([tf.cast(side >= 2**i * least, tf.int32) for i in (1, 2, 3)])
-    pixels = tf.switch_case(
-        power,
-        [
-            lambda ratio=ratio: tf.io.decode_jpeg(content, channels=3, ratio=ratio)
-            for ratio in (1, 2, 4, 8)
-        ],
-    )
-    plain_to = tf.where(power > 0, LARGEST_PLAIN * size, float(size))
-    return upright(_resized(pixels, size, plain_to), exif_orientation(content))
+
+    def pixels() -> tf.Tensor:
+        shrunk = tf.switch_case(
+            power,
+            [
+                lambda ratio=ratio: tf.io.decode_jpeg(content, channels=3, ratio=ratio)
+                for ratio in (1, 2, 4, 8)
+            ],
+        )
+        plain_to = tf.where(power > 0, LARGEST_PLAIN * size, float(size))
+        return upright(_resized(shrunk, size, plain_to), exif_orientation(content))
+
+    return _unless(_size_fault(shape[1], shape[0]), pixels, size)
 
 
-def _png(content: tf.Tensor) -> tf.Tensor:
-    """Returns [H, W, 3] uint8 of a PNG, laid on white."""
+def _png(content: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns [size, size, 3] float32 of a PNG, laid on white, and its fault."""
     head = _head(content)
     width, height = _number(head[19:15:-1]), _number(head[23:19:-1])
-    rgba = tf.io.decode_png(_within_limit(content, width, height), channels=4)
-    # Without transparency TensorFlow fills in the largest number of a sample's bits:
-    # 1, 3 or 15 where grey or palette have fewer than 8.
-    opaque = tf.bitwise.left_shift(1, tf.minimum(head[24], 8)) - 1
-    return tf.cond(
-        tf.reduce_all(tf.cast(rgba[..., 3], tf.int32) == opaque),
-        lambda: rgba[..., :3],
-        lambda: _on_white(rgba),
-    )
+
+    def pixels() -> tf.Tensor:
+        rgba = tf.io.decode_png(content, channels=4)
+        # Without transparency TensorFlow fills in the largest number of a sample's
+        # bits: 1, 3 or 15 where grey or palette have fewer than 8.
+        opaque = tf.bitwise.left_shift(1, tf.minimum(head[24], 8)) - 1
+        rgb = tf.cond(
+            tf.reduce_all(tf.cast(rgba[..., 3], tf.int32) == opaque),
+            lambda: rgba[..., :3],
+            lambda: _on_white(rgba),
+        )
+        return _resized(rgb, size)
+
+    return _unless(_size_fault(width, height), pixels, size)
 
 
-def _gif(content: tf.Tensor) -> tf.Tensor:
-    """Returns [H, W, 3] uint8 of a GIF's first frame, laid on white."""
+def _gif(content: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns [size, size, 3] float32 of a GIF's first frame on white, its fault."""
     head = _head(content)
     width, height = _number(head[6:8]), _number(head[8:10])
     frame = first_frame(content)
     left, top, across, down = tf.unstack(frame.place)
-    one = _checked(
-        frame.content,
-        tf.strings.length(frame.content) > 0,
-        "the GIF is damaged or cut within its first frame",
-    )
     # A frame may reach beyond the canvas.
     width, height = tf.maximum(width, left + across), tf.maximum(height, top + down)
-    pixels = _decoded(_within_limit(one, width, height))
 
-    def framed() -> tf.Tensor:
-        # Padding is zeros: pad the negative for white.
-        return 255 - tf.image.pad_to_bounding_box(
-            255 - pixels, top, left, height, width
-        )
+    def pixels() -> tf.Tensor:
+        inner = _decoded(frame.content)
 
-    fills = (across == width) & (down == height)
-    return tf.cond(fills, lambda: pixels, framed)
+        def framed() -> tf.Tensor:
+            # Padding is zeros: pad the negative for white.
+            return 255 - tf.image.pad_to_bounding_box(
+                255 - inner, top, left, height, width
+            )
+
+        fills = (across == width) & (down == height)
+        return _resized(tf.cond(fills, lambda: inner, framed), size)
+
+    fault = tf.where(
+        tf.strings.length(frame.content) > 0,
+        _size_fault(width, height),
+        "the GIF is damaged or cut",
+    )
+    return _unless(fault, pixels, size)
 
 
-def _bmp(content: tf.Tensor) -> tf.Tensor:
-    """Returns [H, W, 3] uint8 of a plain BMP."""
+def _bmp(content: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns [size, size, 3] float32 of a plain BMP, and its fault."""
     head = _head(content)
     bits = _number(head[28:30])
     is_plain = (_number(head[14:18]) >= 40) & (_number(head[30:34]) == 0)
-    one = _checked(
-        content,
+    # A negative height stands for rows from top to bottom.
+    width, height = _number(head[18:22]), _number(head[22:26])
+    fault = tf.where(
         is_plain & ((bits == 24) | (bits == 32)),
+        _size_fault(width, tf.abs(height)),
         "a BMP of this kind is not read, only one of 24 or 32 bits, not compressed; "
         "make it a PNG",
     )
-    # A negative height stands for rows from top to bottom.
-    width, height = _number(head[18:22]), _number(head[22:26])
-    return _decoded(_within_limit(one, width, tf.abs(height)))
+    return _unless(fault, lambda: _resized(_decoded(content), size), size)
+
+
+def _unless(
+    fault: tf.Tensor, pixels: Callable[[], tf.Tensor], size: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns [size, size, 3] pixels, computed only if there is no fault; the fault."""
+    square = [size, size, 3]
+    found = tf.cond(fault == "", pixels, lambda: tf.zeros(square))
+    return tf.ensure_shape(found, square), fault
+
+
+def _other_format(content: tf.Tensor) -> tf.Tensor:
+    """Returns what is wrong with content that no decoder here takes."""
+    send = "send JPEG, PNG, GIF or BMP"
+    fault = tf.constant(f"the picture is of an unknown format: {send}")
+    # Zeros behind: `substr` refuses to begin past the end.
+    head = tf.strings.join([tf.strings.substr(content, 0, 16), bytes(16)])
+    for name, (at, starts) in OTHER_FORMATS.items():
+        found = tf.strings.substr(head, at, 4)
+        is_it = tf.reduce_any([found == start for start in starts])
+        fault = tf.where(is_it, f"{name} is not read here: {send}", fault)
+    return fault
 
 
 def _decoded(content: tf.Tensor) -> tf.Tensor:
@@ -227,9 +277,8 @@ def _decoded(content: tf.Tensor) -> tf.Tensor:
 def _resized(
     pixels: tf.Tensor, size: int, plain_to: tf.Tensor | float | None = None
 ) -> tf.Tensor:
-    """Returns [size, size, 3] float32, antialiased if a side is above `plain_to`."""
-    pixels = tf.ensure_shape(pixels, [None, None, 3])
-    longest = tf.cast(tf.reduce_max(tf.shape(pixels)), tf.float32)
+    """Returns [..., size, size, 3], antialiased if a side is above `plain_to`."""
+    longest = tf.cast(tf.reduce_max(tf.shape(pixels)[-3:-1]), tf.float32)
     # Where nothing shrinks, antialiasing changes nothing and takes five times as long.
     return tf.cond(
         longest <= (float(size) if plain_to is None else plain_to),
@@ -238,7 +287,18 @@ def _resized(
     )
 
 
-def _within_limit(content: tf.Tensor, width: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
+def _middle(pixels: tf.Tensor, settings: PictureSettings) -> tf.Tensor:
+    """Returns the uint8 middle of [..., resize_to, resize_to, 3] float32."""
+    edge = (settings.resize_to - settings.image_size) // 2
+    size = settings.image_size
+    pixels = tf.image.crop_to_bounding_box(pixels, edge, edge, size, size)
+    # Whole numbers, so that pixels kept on disk and fresh ones are the same. Resizing
+    # weighs pixels, so nothing is below 0 or above 255.
+    return tf.cast(tf.round(pixels), tf.uint8)
+
+
+def _size_fault(width: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
+    """Returns a scalar string: "", or that there are more than MAX_PIXELS."""
     pixels = tf.cast(width, tf.int64) * tf.cast(height, tf.int64)
     text = tf.strings.join(
         [
@@ -249,17 +309,7 @@ def _within_limit(content: tf.Tensor, width: tf.Tensor, height: tf.Tensor) -> tf
             f" pixels, the limit is {MAX_PIXELS:,} pixels",
         ]
     )
-    return _checked(content, pixels <= MAX_PIXELS, text)
-
-
-def _checked(
-    content: tf.Tensor, is_right: tf.Tensor, text: tf.Tensor | str
-) -> tf.Tensor:
-    """Returns the content; an error of the op with this text if it is not right."""
-    check = tf.debugging.Assert(is_right, [text])
-    # In a graph only a dependency makes the check come before the decoding.
-    with tf.control_dependencies([] if check is None else [check]):
-        return tf.identity(content)
+    return tf.where(pixels <= MAX_PIXELS, "", text)
 
 
 def _head(content: tf.Tensor) -> tf.Tensor:

@@ -1,1 +1,28 @@
 """An embedded server that answers as TensorFlow Serving does, and a client."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simprod_tf.serving.client import Client
+    from simprod_tf.serving.client_async import AsyncClient
+    from simprod_tf.serving.client_channel import Tls
+    from simprod_tf.serving.status import ServingError
+
+__all__ = ["AsyncClient", "Client", "ServingError", "Tls"]
+
+_HOMES = {
+    "AsyncClient": "client_async",
+    "Client": "client",
+    "ServingError": "status",
+    "Tls": "client_channel",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: a client loads TensorFlow, not all of this room does.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,14 +1,17 @@
-"""`simprod evaluate --by-modality`, in this process, with an encoder of one title."""
+"""`simprod export` and `simprod evaluate --by-modality`, in this process."""
 
 from __future__ import annotations
 
 import csv
+import json
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from simprod_tf.cli import app
+from simprod_tf.errors import InputError
 
 
 class Encoder:
@@ -46,3 +49,44 @@ def test_variants_stand_in_the_table_and_reasons_below(monkeypatch, tmp_path):
     assert "m (picture only) was not judged: no query and no anchor has" in done.output
     report = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
     assert "m (title only)" in report
+
+
+@pytest.fixture
+def exported(monkeypatch, tmp_path):
+    """The decisions that `export_encoder` was given, in place of exporting."""
+    given = []
+
+    def export(trained, folder, *, decisions=None):
+        given.append(decisions)
+        content = {
+            "signatures": {"serving_default": {}, "embed": {}, "distance": {}},
+            "has_probability": decisions is not None,
+        }
+        (tmp_path / "manifest.json").write_text(json.dumps(content))
+        return tmp_path
+
+    monkeypatch.setattr("simprod_tf.export.export_encoder", export)
+    monkeypatch.setattr("simprod_tf.trained.TrainedEncoder.load", lambda folder: folder)
+    return given
+
+
+def test_an_export_tells_its_signatures_and_what_it_lacks(exported, tmp_path):
+    done = CliRunner().invoke(app, ["export", "run", "--out", "m"])
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.output.split())
+    assert f"SavedModel written to {tmp_path}; signatures: embed, distance" in text
+    assert "distances come without probabilities" in text
+    assert exported == [None]
+
+
+def test_an_export_takes_the_decisions_of_a_file(exported, monkeypatch, tmp_path):
+    arguments = ["export", "run", "--out", "m", "--decisions", "d.json"]
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, InputError)
+    assert "d.json: there is no such file" in str(done.exception)
+    monkeypatch.setattr("simprod_tf.matching.decisions.read_decisions", str)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "probabilities" not in done.output
+    assert exported == ["d.json"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
 
 from simprod_tf.data.catalog import Product
 from simprod_tf.data.vectors import VectorTable
@@ -21,6 +25,7 @@ from simprod_tf.export import (
     latest_version,
     model_versions,
 )
+from simprod_tf.features.image import read_pictures
 from simprod_tf.features.product_inputs import (
     CategoryInput,
     NumberInput,
@@ -28,6 +33,9 @@ from simprod_tf.features.product_inputs import (
     TextInput,
     VectorInput,
 )
+from simprod_tf.matching.calibration import Calibration
+from simprod_tf.matching.decision import Decision
+from simprod_tf.matching.decisions import Decisions
 from simprod_tf.model.encoder import EncoderSettings, build_head
 from simprod_tf.model.image_tower import ImageTower, build_image_tower
 from simprod_tf.model.source import (
@@ -38,7 +46,6 @@ from simprod_tf.model.source import (
 )
 from simprod_tf.trained import TrainedEncoder
 
-INPUTS = ProductInputs(TextInput(("red", "mug", "350ml")))
 ALL_INPUTS = ProductInputs(
     TextInput(("red", "mug"), "ngrams", 7),
     (CategoryInput("Brand", ("acme", "bolt")),),
@@ -47,27 +54,8 @@ ALL_INPUTS = ProductInputs(
 )
 
 
-def with_random_weights(head):
-    """As after training: a missing modality has a vector, and biases are not zero."""
-    for weight in head.trainable_weights:
-        weight.assign_add(tf.random.normal(weight.shape, stddev=0.05, seed=2))
-    return head
-
-
 @pytest.fixture(scope="module")
-def trained():
-    tf.keras.utils.set_random_seed(1)
-    tower = build_image_tower("small")
-    vectors = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
-    sources = [VectorSource(tower.name, tower.dim, "image"), TextSource(vectors)]
-    settings = EncoderSettings(embedding_dim=16, hidden_units=32)
-    head = with_random_weights(build_head(sources, settings))
-    details = {"decision": {"refused": "no pairs"}}
-    return TrainedEncoder(head, (tower,), INPUTS, details)
-
-
-@pytest.fixture(scope="module")
-def of_everything():
+def of_everything(with_random_weights):
     """Two towers of different sizes, n-grams, a category, a number, vectors."""
     tf.keras.utils.set_random_seed(3)
     small = build_image_tower("small")
@@ -91,6 +79,11 @@ def saved(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "shop"
     export_encoder(trained, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def loaded(saved):
+    return tf.saved_model.load(str(saved / "1"))
 
 
 @pytest.fixture
@@ -208,10 +201,13 @@ def test_what_does_not_belong_together_is_refused(trained, tmp_path):
         TrainedEncoder.load(tmp_path / "none")
 
 
-def test_versions_count_up_and_the_newest_is_loaded(trained, tmp_path):
+def test_versions_count_up_and_the_newest_is_loaded(
+    trained, saved, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("simprod_tf.export.encoder.write_warmup", lambda folder: None)
     folder = tmp_path / "shop"
     assert model_versions(folder) == []
-    assert export_encoder(trained, folder) == folder / "1"
+    shutil.copytree(saved / "1", folder / "1")
     (folder / "9").mkdir()
     assert export_encoder(trained, folder) == folder / "10"
     assert latest_version(folder) == folder / "10"
@@ -225,7 +221,100 @@ def test_the_manifest_goes_with_the_model(trained, saved):
     assert manifest["fingerprint"] == trained.fingerprint
     assert manifest["dim"] == 16
     assert manifest["decision"] == {"refused": "no pairs"}
-    assert set(manifest["signatures"]) == {"serving_default"}
+    assert manifest["has_probability"] is False
+    words = hashlib.sha256(b"red\nmug\n350ml").hexdigest()
+    assert manifest["vocabulary"] == {"num_words": 3, "sha256": words}
+    assert manifest["pictures"] == {
+        "formats": ["JPEG", "PNG", "GIF", "BMP"],
+        "max_pixels": 64_000_000,
+        "towers": {"small": {"image_size": 64, "resize_to": 64}},
+    }
+    assert manifest["tensorflow"] == tf.__version__
+
+
+def test_the_manifest_describes_every_signature(saved, loaded):
+    signatures = json.loads((saved / "1" / "manifest.json").read_text())["signatures"]
+    assert set(signatures) == set(loaded.signatures)
+    told = {"valid": "bool [B]", "fault": "string [B]"}
+    raw = {"image_bytes": "string [B]", "title": "string [B]"}
+    embed = {"inputs": raw, "outputs": {"embedding": "float32 [B, 16]", **told}}
+    assert signatures["serving_default"] == signatures["embed"] == embed
+    assert signatures["embed_features"]["inputs"] == {
+        "small_features": "float32 [B, 576]", "title": "string [B]",
+    }  # fmt: skip
+    assert signatures["embed_image_tensor"]["inputs"] == {
+        "image": "uint8 [B, any, any, 3]", "title": "string [B]",
+    }  # fmt: skip
+    assert signatures["distance"]["outputs"] == {
+        "distance": "float32 [B]", "valid": "bool [B]",
+        "a_fault": "string [B]", "b_fault": "string [B]",
+    }  # fmt: skip
+    for name, function in loaded.signatures.items():
+        assert set(function.structured_outputs) == set(signatures[name]["outputs"])
+
+
+def test_the_graph_has_stock_ops_no_compiled_ones_and_no_paths(saved, tmp_path_factory):
+    content = (saved / "1" / "saved_model.pb").read_bytes()
+    graph = saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].graph_def
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    assert [n.op for n in nodes if "Py" in n.op or ">" in n.op] == []
+    functions = graph.library.function
+    assert not any(f.attr["_XlaMustCompile"].b for f in functions)
+    for path in (Path.home(), Path.cwd(), tmp_path_factory.getbasetemp()):
+        assert str(path).encode() not in content
+
+
+def test_the_model_is_called_as_a_function_and_trained_further(
+    trained, loaded, odd_products
+):
+    some = [product for product in odd_products if product.title][:6]
+    raw = {
+        "image_bytes": tf.constant(read_pictures([one.image for one in some])),
+        "title": tf.constant([one.title for one in some]),
+    }
+    expected = trained.encode(some)
+    assert np.abs(loaded(raw) - expected).max() < 1e-5
+    assert np.abs(loaded(raw, training=False) - expected).max() < 1e-5
+    # Dropout: one product in training differs from itself.
+    assert np.abs(loaded(raw, training=True) - expected).max() > 1e-3
+    assert len(loaded.variables) == len(trained.model.variables)
+    assert len(loaded.trainable_variables) == len(trained.model.trainable_variables)
+    assert list(loaded.regularization_losses) == []
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(loaded(raw, training=True) * tf.range(16.0))
+    gradients = tape.gradient(loss, list(loaded.trainable_variables))
+    moved = [float(tf.norm(one)) > 0 for one in map(tf.convert_to_tensor, gradients)]
+    assert all(moved)
+    per_row = tf.data.Dataset.from_tensors(raw).map(loaded)
+    assert np.abs(next(iter(per_row)) - expected).max() < 1e-5
+
+
+def test_probabilities_come_from_the_decisions_that_are_given(
+    trained, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("simprod_tf.export.encoder.write_warmup", lambda folder: None)
+    given = Decision(
+        0.5, 0.9, 0.95, 0.91, 0.8, 100, 50, 40, 0.5, 0.1, "given", 0.95, "m", "",
+        trained.fingerprint, Calibration(-9.0, 4.0), {},
+    )  # fmt: skip
+    decisions = Decisions(trained.fingerprint, {"both": given}, {})
+    folder = export_encoder(trained, tmp_path / "m", decisions=decisions)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["has_probability"] is True
+    assert Decision.from_json(manifest["decision"]) == given
+    outputs = manifest["signatures"]["distance"]["outputs"]
+    assert outputs["probability"] == "float32 [B]"
+    other = replace(given, encoder_fingerprint="0ther")
+    with pytest.raises(FingerprintError, match="for the encoder 0ther, got"):
+        export_encoder(
+            trained,
+            tmp_path / "n",
+            decisions=replace(decisions, by_view={"both": other}),
+        )
+    damaged = replace(trained, details={"decision": {"max_distance": 1}})
+    with pytest.raises(ModelError, match="A saved decision has the fields"):
+        export_encoder(damaged, tmp_path / "n")
+    assert not (tmp_path / "n").exists()
 
 
 def test_pictures_that_cannot_be_used_are_named(saved, tmp_path, picture):
@@ -234,7 +323,8 @@ def test_pictures_that_cannot_be_used_are_named(saved, tmp_path, picture):
     bad.write_bytes(picture.read_bytes()[:300])
     products = [Product("a", "", str(picture)), Product("b", "", str(bad))]
     with pytest.raises(
-        InputError, match="bad.jpg: the picture cannot be decoded: .*JPEG"
+        InputError,
+        match="bad.jpg: the picture cannot be decoded: the JPEG is damaged or cut",
     ):
         encoder.encode(products)
     with pytest.raises(InputError, match="gone.jpg: the picture cannot be read"):
@@ -242,8 +332,6 @@ def test_pictures_that_cannot_be_used_are_named(saved, tmp_path, picture):
 
 
 def test_a_damaged_saved_model_is_refused(saved, tmp_path):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(saved, copy)
     (copy / "1" / "variables" / "variables.index").write_bytes(b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -71,7 +72,11 @@ for name, file in asked["files"].items():
 inputs = {name: tf.constant(value) for name, value in asked["inputs"].items()}
 found = module.signatures[asked["signature"]](**inputs)
 ids = [[id.decode() for id in line] for line in found["id"].numpy()]
-print(json.dumps({"id": ids, "distance": found["distance"].numpy().tolist()}))
+told = {name: found[name].numpy() for name in {"valid", "fault"} & set(found)}
+if told:
+    told = {"valid": told["valid"].tolist(),
+            "fault": [one.decode() for one in told["fault"]]}
+print(json.dumps({"id": ids, "distance": found["distance"].numpy().tolist(), **told}))
 assert not {"simprod_tf", "scann", "tensorflow_addons"} & set(sys.modules)
 """
 
@@ -155,12 +160,16 @@ def test_products_are_found_by_the_encoder_within(encoder_folder, picture, tmp_p
     index = ExactIndex.build(titles, embeddings, encoder_fingerprint=fingerprint)
     out = tmp_path / "neighbours"
     folder = export_exact_neighbours(index, out, encoder_folder=encoder_folder, k=5)
-    inputs = {"title": ["red mug", "", "blue bowl"]}
-    pictures = {"image_bytes": np.array([b"", b"", picture.read_bytes()], object)}
+    inputs = {"title": ["red mug", "", "red mug", "blue bowl"]}
+    contents = [b"", b"", b"no picture", picture.read_bytes()]
+    pictures = {"image_bytes": np.array(contents, object)}
     found = asked_elsewhere(folder, "neighbours_of_product", inputs, pictures, tmp_path)
-    # Of the product between nothing is known.
-    assert found["id"].pop(1) == [""] * 5
-    assert found["distance"].pop(1) == [np.inf] * 5
+    assert found.pop("valid") == [True, True, False, True]
+    assert found.pop("fault") == ["", "", mock.ANY, ""]
+    # Of those between nothing is known, or the picture cannot be used.
+    for _ in range(2):
+        assert found["id"].pop(1) == [""] * 5
+        assert found["distance"].pop(1) == [np.inf] * 5
     products = [Product("a", "red mug"), Product("b", "blue bowl", str(picture))]
     expected = index.search(encoder.encode(products), k=5)
     assert_same(found, expected)
@@ -168,7 +177,12 @@ def test_products_are_found_by_the_encoder_within(encoder_folder, picture, tmp_p
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["signatures"]["neighbours_of_product"] == {
         "inputs": {"image_bytes": "string [B]", "title": "string [B]"},
-        "outputs": {"id": "string [B, 5]", "distance": "float32 [B, 5]"},
+        "outputs": {
+            "id": "string [B, 5]",
+            "distance": "float32 [B, 5]",
+            "valid": "bool [B]",
+            "fault": "string [B]",
+        },
     }
     assert odd_ops(folder) == set()
 

@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from simprod_tf.features.image import (
     PictureSettings,
     decode_picture,
-    decode_pictures,
     decoding_fault,
+    prepare_pixels,
     read_pictures,
 )
 
@@ -319,15 +319,6 @@ def test_the_middle_is_kept():
     assert (pixels == 255).all()
 
 
-def test_an_empty_string_is_a_missing_picture(rgb):
-    both = tf.stack([encoded(rgb, "PNG"), tf.constant(b"")])
-    pixels, has_image = decode_pictures(both, SETTINGS)
-    assert pixels.dtype == tf.uint8
-    assert has_image.numpy().tolist() == [True, False]
-    assert (pixels[0].numpy() == decoded(rgb, "PNG")).all()
-    assert (pixels[1].numpy() == 0).all()
-
-
 def png(width: int, height: int, bits: int, kind: int, rows: bytes) -> bytes:
     """A PNG by hand."""
 
@@ -364,9 +355,9 @@ def bomb(kind: str) -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])
 @pytest.mark.parametrize("form", ["eager", "graph"])
 def test_a_picture_of_too_many_pixels_is_refused_by_its_header(kind, form):
-    decode = tf.function(decode_pictures) if form == "graph" else decode_pictures
+    decode = tf.function(decode_picture) if form == "graph" else decode_picture
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-        decode(tf.constant([bomb(kind)]), SETTINGS)
+        decode(tf.constant(bomb(kind)), SETTINGS)
     height = -40000 if kind == "BMP" else 40000
     assert decoding_fault(caught.value) == (
         f"the picture has 50000 x {abs(height)} pixels, the limit is 64,000,000 pixels"
@@ -388,11 +379,19 @@ def test_a_picture_that_is_cut_is_an_error(rgb, kind, share):
     assert decoding_fault(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["WEBP", "text"])
-def test_the_error_names_the_formats_that_are_read(rgb, kind):
-    content = encoded(rgb, "WEBP") if kind == "WEBP" else tf.constant(b"no picture")
-    with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG, PNG, GIF, BMP"):
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("WEBP", "WebP is not read here: send JPEG, PNG, GIF or BMP"),
+        ("TIFF", "TIFF is not read here: send JPEG, PNG, GIF or BMP"),
+        ("text", "the picture is of an unknown format: send JPEG, PNG, GIF or BMP"),
+    ],
+)
+def test_the_error_names_the_formats_that_are_read(rgb, kind, fault):
+    content = tf.constant(b"no") if kind == "text" else encoded(rgb, kind)
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         decode_picture(content, SETTINGS)
+    assert decoding_fault(caught.value) == fault
 
 
 @pytest.mark.parametrize("mode", ["P", "L", "1"])
@@ -408,6 +407,24 @@ def test_faults_are_told_without_tensorflows_wrapping(rgb):
     assert decoding_fault(caught.value) == (
         "jpeg::Uncompress failed. Invalid JPEG data or crop window."
     )
+
+
+@pytest.mark.parametrize("size", [(90, 70), (20, 30), (32, 32)])
+def test_decoded_pixels_are_prepared_as_those_of_a_file(make_picture, size):
+    settings = PictureSettings(28, 32)
+    pictures = [make_picture(seed, size) for seed in (3, 4)]
+    given = tf.constant(np.stack([np.asarray(one) for one in pictures]))
+    found = tf.function(prepare_pixels)(given, settings).numpy()
+    for picture, pixels in zip(pictures, found):
+        assert (pixels == pixels_of(encoded(picture, "PNG"), settings)).all()
+
+
+def test_too_many_decoded_pixels_or_none_are_refused():
+    prepare = tf.function(prepare_pixels)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="has 8001 x 8000 pixels"):
+        prepare(tf.zeros([0, 8000, 8001, 3], tf.uint8), SETTINGS)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="have no pixels"):
+        prepare(tf.zeros([2, 0, 5, 3], tf.uint8), SETTINGS)
 
 
 def test_sizes_that_do_not_fit_are_refused():

@@ -1,0 +1,104 @@
+"""An HTTP server in a thread, around uvicorn."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import grpc
+import uvicorn
+
+from simprod_tf.serving.status import ServingError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+SHORTEST_WAIT_S = 0.3
+KEEP_ALIVE_S = 75
+
+
+class RestServer:
+    """Serves an app over HTTP/1.1, from a thread of its own."""
+
+    def __init__(self, app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Binds nothing yet; port 0 takes any that is free."""
+        self._address = (host, port)
+        self._server = _Uvicorn(
+            uvicorn.Config(
+                app,
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                # uvicorn's 5 s race with clients that keep a connection longer.
+                timeout_keep_alive=KEEP_ALIVE_S,
+            )
+        )
+        self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, once started."""
+        if self._socket is None:
+            raise ValueError("The server has no port before start().")
+        return self._port
+
+    def start(self) -> None:
+        """Listens, and returns once requests are answered.
+
+        Raises:
+            ServingError: UNAVAILABLE, where the address cannot be had.
+        """
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((host, port), family=family)
+        except OSError as error:
+            raise ServingError(
+                grpc.StatusCode.UNAVAILABLE,
+                f"REST cannot listen on {host}:{port}: {error}; choose another port, "
+                "or 0 for any that is free.",
+            ) from error
+        # asyncio sets it for sockets that say they are TCP; create_server's do not.
+        # Without it an answer's body waits 40 ms for the client's acknowledgement.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
+        self._thread.start()
+        self._server.ready.wait()
+
+    def close(self, seconds: float = 0.0) -> None:
+        """Takes no more requests, and waits so long for those that are running."""
+        if self._thread is None:
+            return
+        # uvicorn takes any number, though its annotation says int; it looks every
+        # tenth of a second whether connections that idle have closed.
+        patience = max(seconds, SHORTEST_WAIT_S)
+        self._server.config.timeout_graceful_shutdown = patience  # type: ignore[assignment]
+        self._server.should_exit = True
+        self._thread.join()
+        self._thread = None
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._socket] if self._socket else None)
+        finally:
+            self._server.ready.set()
+
+
+class _Uvicorn(uvicorn.Server):
+    """Tells when it has started, which uvicorn leaves to be polled."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.ready.set()
