@@ -111,6 +111,13 @@ def serve(
     rest_timeout: Annotated[
         float, typer.Option(min=0.001, help="Seconds that REST gives a request.")
     ] = 30,
+    rest_api_enable_cors_support: Annotated[
+        bool,
+        typer.Option(
+            "--rest-api-enable-cors-support",
+            help="Let web pages of other origins ask REST.",
+        ),
+    ] = False,
     drain_seconds: Annotated[
         float,
         typer.Option(min=0, help="At SIGTERM, give running requests this long."),
@@ -156,6 +163,7 @@ def serve(
             ssl=ssl,
             metrics_path=metrics_path,
             rest_timeout=rest_timeout,
+            enable_cors=rest_api_enable_cors_support,
             poll_seconds=file_system_poll_wait_seconds,
             config_path=model_config_file,
             config_poll_seconds=model_config_file_poll_wait_seconds,

@@ -82,7 +82,7 @@ def export_encoder(
     with whole_folder(final) as temporary:
         tf.saved_model.save(module, str(temporary), signatures=functions)
         write_warmup(temporary)
-        write_manifest(temporary, _manifest(trained, decision, functions))
+        write_manifest(temporary, encoder_manifest(trained, decision, functions))
     return final
 
 
@@ -115,7 +115,7 @@ def _decision(trained: TrainedEncoder, decisions: Decisions | None) -> Decision 
     return None if decisions is None else decisions.whole
 
 
-def _manifest(
+def encoder_manifest(
     trained: TrainedEncoder, decision: Decision | None, functions: Mapping[str, Any]
 ) -> dict[str, Any]:
     words = "\n".join(trained.vocabulary).encode()

@@ -25,7 +25,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from simprod_tf.atomic import whole_folder
-from simprod_tf.export.encoder import _manifest as encoder_manifest
+from simprod_tf.export.encoder import encoder_manifest
 from simprod_tf.export.encoder_model import ExportedEncoder
 from simprod_tf.export.float16 import Float16Encoder, rounded_to_float16
 from simprod_tf.export.rewired import captures, imported

@@ -193,8 +193,12 @@ def _model_fault(model: ModelConfig) -> str | None:
             f"Expected model {model.name} to have an absolute path or URI; "
             f"got base_path()={model.base_path}"
         )
+    if "\0" in model.base_path:
+        return f"Model {model.name} has a base_path with a NUL character."
     # The deprecated model_type says the same as a platform: 1 is TensorFlow.
-    platform = model.model_platform or ("", PLATFORM, "other")[model.model_type]
+    platform = model.model_platform or {0: "", 1: PLATFORM}.get(
+        model.model_type, f"model_type {model.model_type}"
+    )
     if not platform:
         return (
             "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "

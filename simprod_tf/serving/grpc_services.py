@@ -34,7 +34,8 @@ Response = TypeVar("Response")
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 
-# TF Serving cuts an error's text so (util/status_util.cc).
+# TF Serving cuts an error's text so (util/status_util.cc). These are bytes: beyond a few
+# thousand a status does not reach the client, who is told of "metadata size" instead.
 MAX_MESSAGE = 1024
 TRUNCATED = "...TRUNCATED"
 # A request without a deadline has one beyond the sun's.
@@ -43,8 +44,10 @@ _NO_DEADLINE_S = 1e8
 
 def message_of(error: ServingError) -> str:
     """Returns an error's text as it goes over the wire, cut as TF Serving cuts it."""
-    text = error.message
-    return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + TRUNCATED
+    encoded = error.message.encode("utf-8", "replace")
+    if len(encoded) <= MAX_MESSAGE:
+        return error.message
+    return encoded[:MAX_MESSAGE].decode("utf-8", "ignore") + TRUNCATED
 
 
 def timeout_of(context: grpc.ServicerContext) -> float | None:
@@ -149,8 +152,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             if request.config.WhichOneof("config") != "model_config_list":
                 raise ServingError(
                     grpc.StatusCode.INVALID_ARGUMENT,
-                    "Reloading takes a model_config_list, the kind of config that "
-                    "this server has.",
+                    "ServerModelConfig type not supported by "
+                    "HandleReloadConfigRequest. Only ModelConfigList is currently "
+                    "supported",
                 )
             self._models.reload(request.config)
         except ServingError as error:

@@ -48,7 +48,8 @@ class ServeOptions:
     """What is served, where, and within which bounds.
 
     Ports: 0 is any free one; `rest_port` None leaves REST out. `unix_socket` is a path
-    that gRPC listens on too. `ssl` is for gRPC alone, as in TF Serving.
+    that gRPC listens on too. `ssl` is for gRPC alone, as in TF Serving. `enable_cors`
+    lets web pages of other origins ask REST.
     """
 
     models: model_server_config_pb2.ModelServerConfig
@@ -61,6 +62,7 @@ class ServeOptions:
     ssl: SSLConfig | None = None
     metrics_path: str | None = None
     rest_timeout: float = 30.0
+    enable_cors: bool = False
     poll_seconds: float = 1.0
     config_path: Path | None = None
     config_poll_seconds: float = 0.0
@@ -226,6 +228,7 @@ class Server:
             timeout=self.options.rest_timeout,
             max_body_bytes=limits.message_bytes,
             threads=limits.concurrency + limits.queue + 1,
+            enable_cors=self.options.enable_cors,
         )
         server = RestServer(app, host=self.options.host, port=self.options.rest_port)
         server.start()

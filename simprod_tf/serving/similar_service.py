@@ -221,6 +221,7 @@ class SimilarService:
                 )
             if query.HasField("embedding"):
                 _require_fingerprint(request.fingerprint)
+            _require_plain(query.product, f"Query {line}")
         if len(request.where) > limits.where_length:
             raise invalid(
                 f"`where` has {len(request.where)} characters, at most "
@@ -277,6 +278,7 @@ def _added(request: pb.AddRequest, trio: Trio, timeout: float | None) -> Added:
             _require_fingerprint(request.fingerprint)
         else:
             raw.append(row)
+        _require_plain(product.product, f"The product {product.id!r}")
         for name in plain_values(product.product.attributes):
             if name not in known:
                 raise invalid(
@@ -310,6 +312,17 @@ def _require_fingerprint(fingerprint: str) -> None:
         raise invalid(
             "An embedding is of one encoder: state its fingerprint in the request."
         )
+
+
+def _require_plain(product: pb.Product, what: str) -> None:
+    # Deeply nested ones, which protobuf reads in a request, it would not read again in
+    # the log, where they stand one level deeper.
+    for name, value in product.attributes.fields.items():
+        if value.WhichOneof("kind") in ("list_value", "struct_value"):
+            raise invalid(
+                f"{what} has an attribute {name!r} that is a list or an object; "
+                "attributes are text, numbers, true or false."
+            )
 
 
 def _decision(trio: Trio) -> pb.DecisionSummary | None:

@@ -103,7 +103,9 @@ def read_tensor(
     if len(shape) > _MAX_RANK:
         raise _unreadable(name, f"it has more than {_MAX_RANK} dimensions")
     count = math.prod(shape)
-    if count * kind.itemsize > max_bytes or max(shape, default=0) >= 2**31:
+    # Without rows too: numpy and TensorFlow multiply the other sizes as well.
+    most = math.prod(max(1, size) for size in shape)
+    if most * kind.itemsize > max_bytes:
         raise _unreadable(name, f"shape {shape} takes more than {max_bytes} bytes")
     if not proto.tensor_content:
         return _filled(_values(proto, kind), count).reshape(shape)

@@ -90,3 +90,28 @@ def test_an_export_takes_the_decisions_of_a_file(exported, monkeypatch, tmp_path
     assert done.exit_code == 0, done.output
     assert "probabilities" not in done.output
     assert exported == ["d.json"]
+
+
+def test_smaller_models_are_exported_one_at_a_time(exported, monkeypatch, tmp_path):
+    """Each by its own function, which gives the folder that `exported` fills."""
+    from simprod_tf.export import export_encoder
+
+    def export(trained, folder):
+        return export_encoder(trained, folder)
+
+    monkeypatch.setattr("simprod_tf.export.shrink.export_float16", export_encoder)
+    monkeypatch.setattr("simprod_tf.export.shrink.export_batch_1", export)
+    monkeypatch.setattr("simprod_tf.export.tflite.export_tflite", export)
+
+    def simprod(*options):
+        return CliRunner().invoke(app, ["export", "run", "--out", "m", *options])
+
+    assert "TFLite model written to" in simprod("--tflite").output
+    assert "signatures: embed, distance" in simprod("--batch-1").output
+    assert "without probabilities" in simprod("--float16").output
+    both = simprod("--float16", "--batch-1")
+    assert both.exit_code == 2
+    assert "give one of" in both.output
+    refused = simprod("--tflite", "--decisions", "d.json")
+    assert refused.exit_code == 2
+    assert "--decisions goes with" in refused.output

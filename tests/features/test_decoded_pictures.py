@@ -80,18 +80,6 @@ def test_a_batch_without_a_good_picture_has_zeros(decode, bad):
     assert [text != b"" for text in found.fault.numpy()] == [one != b"" for one in bad]
 
 
-def test_rows_keep_their_order_though_they_are_decoded_at_once(decode, make_picture):
-    contents = []
-    for seed in range(40):
-        buffer = io.BytesIO()
-        # Of all sizes, so that some are done before others.
-        make_picture(seed, (30 + 37 * (seed % 9), 40)).save(buffer, "JPEG")
-        contents.append(buffer.getvalue())
-    pixels = decode(tf.constant(contents)).pixels.numpy()
-    for content, found in zip(contents, pixels):
-        assert (found == decode_picture(tf.constant(content), SETTINGS).numpy()).all()
-
-
 def test_it_works_inside_a_pipeline_and_without_a_graph(decode, encoded):
     contents = tf.constant([encoded("JPEG"), b"no"])
     expected = decode(contents)

@@ -84,6 +84,10 @@ TWICE = f"model_config_list {{ {ONE} {ONE} }}"
             "Model shop requests unsupported platform caffe",
         ),
         (
+            model(base_path="/models/\\000shop"),
+            "Model shop has a base_path with a NUL character.",
+        ),
+        (
             model().replace('"tensorflow"', '""'),
             "Illegal setting neither ModelServerConfig::model_type (deprecated) nor",
         ),
@@ -98,6 +102,16 @@ def test_models_config_that_cannot_be_served_is_refused(written, text, reason):
     with pytest.raises(InputError) as caught:
         read_models_config(path)
     assert str(caught.value).startswith(f"{path}: {reason}")
+
+
+@pytest.mark.parametrize("number", [2, 57, -1, -57])
+def test_a_model_type_that_is_none_is_refused(number):
+    config = models_of({})
+    config.model_config_list.config.add(
+        name="shop", base_path="/m", model_type=number
+    )
+    text = f"Model shop requests unsupported platform model_type {number}"
+    assert models_fault(config) == text
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

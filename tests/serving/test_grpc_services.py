@@ -127,6 +127,14 @@ def test_a_long_text_is_cut(predict):
     assert message_of(short) == "a" * 1024
 
 
+def test_a_long_text_of_long_characters_is_cut_in_bytes_and_arrives(predict):
+    # As sent, each of its bytes takes three, and a client takes 8 KB.
+    call = predict(name="\N{GRINNING FACE}" * 2000, x=floats(1))
+    text = refused(grpc.StatusCode.NOT_FOUND, call.result)
+    assert text.startswith("Servable not found for request: Latest(\N{GRINNING FACE}")
+    assert 1020 < len(text.removesuffix("...TRUNCATED").encode()) <= 1024
+
+
 def test_beyond_the_limits_is_resource_exhausted(served, predict):
     full = grpc.StatusCode.RESOURCE_EXHAUSTED
     with served.predictor.gate.enter():
@@ -211,7 +219,10 @@ def test_a_reload_that_cannot_be_changes_nothing(channel, predict):
     request = model_management_pb2.ReloadConfigRequest()
     invalid = grpc.StatusCode.INVALID_ARGUMENT
     reload = stub.HandleReloadConfigRequest
-    assert "model_config_list" in refused(invalid, reload, request)
+    assert refused(invalid, reload, request) == (
+        "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
+        "ModelConfigList is currently supported"
+    )
     request.config.model_config_list.config.add(
         name="tiny", base_path="relative", model_platform="tensorflow"
     )

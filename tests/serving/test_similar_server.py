@@ -175,6 +175,17 @@ def test_a_body_that_is_no_request_is_told(shared, body):
     assert text.startswith("The body is no simprod.v1.SimilarRequest as JSON: ")
 
 
+@pytest.mark.parametrize("depth", [1, 46, 60, 300])
+def test_nested_attributes_are_refused_however_deep(fronts, depth):
+    attributes = json.loads('{"price": %s%s}' % ("[" * depth, "]" * depth))
+    product = {"title": "vase", "attributes": attributes}
+    answer = fronts.post("add", {"products": [{"id": "vase", "product": product}]})
+    assert answer.status_code == 400
+    text = answer.json()["error"]
+    assert text.startswith("The product 'vase' has an attribute 'price' that is a list")
+    assert fronts.bundle.store.num_records == 0
+
+
 def test_beyond_the_gate_a_request_is_refused(fronts):
     with fronts.gate.enter():
         code, text = grpc_error(

@@ -284,6 +284,9 @@ WRONG_QUERIES = {
         "queries": [pb.Query(product=BAD_PICTURE)]
     },
     "Query 0: the encoder knows nothing of it": {"queries": [by_title("")]},
+    "Query 0 has an attribute 'price' that is a list or an object": {
+        "queries": [by_title("mug", price=[5])]
+    },
     "state its fingerprint in the request": {"queries": [by_vector([1.0] * 8)]},
     "embedding of query 0 has 2 numbers, expected 8": {
         "queries": [by_vector([1.0, 0.0])],
@@ -346,6 +349,9 @@ WRONG_PRODUCTS = {
     ],
     "product 'a' has price 'cheap', but the index holds price as double": [
         shop.product("a", price="cheap")
+    ],
+    "The product 'a' has an attribute 'colour' that is a list or an object": [
+        shop.product("a", colour={"a": [1]})
     ],
     "state its fingerprint in the request": [
         pb.NewProduct(id="a", embedding=pb.Vector(values=[1.0] * 8))

@@ -110,6 +110,8 @@ def test_one_value_stands_for_all_and_none_for_zero():
         (proto_of(1, [2501], float_val=[1.0]), r"\[2501\] takes more than 10000 bytes"),
         (proto_of(1, [2**62, 2**62]), "takes more than"),
         (proto_of(1, [0, 2**62]), "takes more than"),
+        (proto_of(1, [0, 2**31 - 1, 2**31 - 1, 2**31 - 1]), "takes more than"),
+        (proto_of(1, [2**31 - 1, 2**31 - 1, 2**31 - 1, 0]), "takes more than"),
         (
             proto_of(1, [2], tensor_content=b"1234"),
             "needs 8 bytes of tensor_content, got 4",

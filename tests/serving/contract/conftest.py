@@ -4,6 +4,7 @@ SERVING_TARGET        host:port of gRPC; without it, our server in this process
 SERVING_REST_TARGET   host:port of REST; by default the same host, port 8501
 SERVING_MODELS        the folder that write_models.py filled, as these tests see it
 SERVING_MODELS_THERE  the same folder as the server sees it; by default /models
+SERVING_IS_OURS       set, if the target is `simprod serve`: README.md's differences hold
 
 A target of one's own is asked by one process: no pytest -n.
 """
@@ -288,7 +289,7 @@ def _named_target(address: str) -> Target:
         f"http://{rest}",
         there.rstrip("/"),
         Path(here).absolute() if here else None,
-        False,
+        bool(os.environ.get("SERVING_IS_OURS")),
         grpc.insecure_channel(address),
     )
 

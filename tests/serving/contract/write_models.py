@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 MODELS_CONFIG = """\
@@ -50,13 +50,13 @@ prometheus_config {
 ADDS = (2.0, 3.0)
 
 
-def save_model(folder: Path, *, add: float) -> None:
-    """Saves a version of the models, which adds `add`, as a SavedModel."""
+def save_models(folders: Mapping[Path, float]) -> None:
+    """Saves a SavedModel in each folder, which adds the folder's number."""
     import tensorflow as tf
 
     vector, word = (tf.TensorSpec([None], kind) for kind in (tf.float32, tf.string))
     module = tf.Module()
-    module.add = tf.Variable(add, dtype=tf.float32)
+    module.add = tf.Variable(0.0)
 
     def half_plus(x):
         return {"y": x / 2 + module.add}
@@ -87,14 +87,13 @@ def save_model(folder: Path, *, add: float) -> None:
         "matmul": (matmul, [tf.TensorSpec([None, 3], tf.float32)]),
         "slow": (slow, [tf.TensorSpec([], tf.int32)]),
     }
-    tf.saved_model.save(
-        module,
-        str(folder),
-        signatures={
-            key: tf.function(function).get_concrete_function(*specs)
-            for key, (function, specs) in signatures.items()
-        },
-    )
+    traced = {
+        key: tf.function(function).get_concrete_function(*specs)
+        for key, (function, specs) in signatures.items()
+    }
+    for folder, add in folders.items():
+        module.add.assign(add)
+        tf.saved_model.save(module, str(folder), signatures=traced)
 
 
 def write_models(folder: Path, *, there: str) -> None:
@@ -107,12 +106,15 @@ def write_models(folder: Path, *, there: str) -> None:
     Raises:
         FileExistsError: a model is there already.
     """
-    for number, add in enumerate(ADDS, 1):
-        version = folder / "tiny" / str(number)
+    versions = {
+        folder / "tiny" / str(number): add for number, add in enumerate(ADDS, 1)
+    }
+    for version in versions:
         if version.exists():
             raise FileExistsError(f"{version} is there already; give a new folder.")
-        save_model(version, add=add)
-        shutil.copytree(version, folder / "plain" / str(number))
+    save_models(versions)
+    for version in versions:
+        shutil.copytree(version, folder / "plain" / version.name)
     (folder / "models.config").write_text(MODELS_CONFIG.format(there=there))
     (folder / "monitoring.config").write_text(MONITORING_CONFIG)
 
