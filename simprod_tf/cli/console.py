@@ -37,8 +37,7 @@ def quiet(verbose: bool) -> None:
     """Keeps TensorFlow's start-up noise off the screen, or shows the log."""
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=screen, show_path=False)],
+        handlers=[_log_handler()],
     )
     if verbose:
         return
@@ -47,6 +46,27 @@ def quiet(verbose: bool) -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+class LineHandler(logging.Handler):
+    """Prints a record on one line of stderr, however long: files keep it whole."""
+
+    def __init__(self) -> None:
+        """Prints the time and the level first."""
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints it."""
+        say(self.format(record))
+
+
+def _log_handler() -> logging.Handler:
+    if not screen.is_terminal:
+        return LineHandler()
+    columns = RichHandler(console=screen, show_path=False)
+    columns.setFormatter(logging.Formatter("%(message)s"))
+    return columns
 
 
 def print_error(message: str) -> None:

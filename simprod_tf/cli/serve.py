@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -169,6 +170,8 @@ def serve(
             config_poll_seconds=model_config_file_poll_wait_seconds,
             allow_labels_for_unavailable=allow_version_labels_for_unavailable_models,
         )
+    # What is loaded and unloaded is a server's own news, -v or not.
+    logging.getLogger("simprod_tf.serving").setLevel(logging.INFO)
     gate = Gate(served.limits)
     similar = None
     if index is not None:
@@ -208,8 +211,9 @@ def _encoder_folder(models: ModelServerConfig, name: str | None) -> Path:
     if name is None and len(folders) == 1:
         return next(iter(folders.values()))
     if name not in folders:
+        got = "there are several models" if name is None else f"got {name}"
         raise typer.BadParameter(
-            f"--index-model must be one of {', '.join(sorted(folders))}, got {name}."
+            f"--index-model must be one of {', '.join(sorted(folders))}: {got}."
         )
     return folders[name]
 
@@ -265,15 +269,19 @@ def _run(
 def ready_line(server: Server, *, similar: bool) -> str:
     """Returns what is served where."""
     chosen: ServeOptions = server.options
-    names = ", ".join(sorted(server.models.names())) or "no model"
+    models = sorted(server.models.names())
+    names = ", ".join(models) or "no model"
+    # A colon of an IPv6 address is not the port's.
+    host = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
     if similar:
         names += " and similar products"
     safe = "" if chosen.ssl is None else " with TLS"
-    places = [f"gRPC{safe} at {chosen.host}:{server.port}"]
+    places = [f"gRPC{safe} at {host}:{server.port}"]
     if chosen.unix_socket is not None:
         places.append(f"gRPC{safe} at unix:{chosen.unix_socket}")
     if server.rest_port is not None:
-        places.append(f"REST at http://{chosen.host}:{server.rest_port}/v1/models")
+        page = "/".join(["/v1/models", *models[:1]])
+        places.append(f"REST at http://{host}:{server.rest_port}{page}")
     if server.rest_port is not None and chosen.metrics_path is not None:
         places.append(f"metrics at {chosen.metrics_path}")
     return f"Serving {names}: {'; '.join(places)}. Ctrl-C stops."

@@ -46,7 +46,7 @@ from simprod_tf import __version__
 from simprod_tf.atomic import whole_folder
 from simprod_tf.data.picture_file import MAX_PIXELS, PICTURE_FORMATS
 from simprod_tf.export.encoder_model import ExportedEncoder
-from simprod_tf.export.versions import model_versions
+from simprod_tf.export.versions import next_version
 from simprod_tf.export.warmup import write_warmup
 from simprod_tf.manifest import write_manifest
 from simprod_tf.matching.decision import Decision
@@ -69,16 +69,15 @@ def export_encoder(
 
     Raises:
         FingerprintError: the decisions are for another encoder.
-        ModelError: training's decision is damaged.
+        ModelError: training's decision is damaged, or the folder holds another kind
+            of model.
     """
-    root = Path(folder)
+    final = next_version(folder, KIND)
     decision = _decision(trained, decisions)
     module = ExportedEncoder(
         trained, None if decision is None else decision.calibration
     )
     functions = {"serving_default": module.functions["embed"], **module.functions}
-    versions = model_versions(root)
-    final = root / str(versions[-1] + 1 if versions else 1)
     with whole_folder(final) as temporary:
         tf.saved_model.save(module, str(temporary), signatures=functions)
         write_warmup(temporary)
@@ -118,6 +117,7 @@ def _decision(trained: TrainedEncoder, decisions: Decisions | None) -> Decision 
 def encoder_manifest(
     trained: TrainedEncoder, decision: Decision | None, functions: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """Returns what the manifest of an exported encoder says."""
     words = "\n".join(trained.vocabulary).encode()
     own = {
         "kind": KIND,

@@ -33,7 +33,7 @@ from simprod_tf.export.neighbours_model import (
     ExactCandidates,
     NeighboursModel,
 )
-from simprod_tf.export.versions import latest_version, model_versions
+from simprod_tf.export.versions import latest_version, next_version
 from simprod_tf.export.warmup import write_warmup
 from simprod_tf.index.base import Index
 from simprod_tf.manifest import read_manifest, require_same_encoder, write_manifest
@@ -129,7 +129,7 @@ class _Target:
         if not len(index):
             raise ModelError("The index holds no product, so there is none to find.")
         self.index, self.kind, self.k = index, kind, k
-        self.final = _next_version(Path(folder), kind)
+        self.final = next_version(folder, kind)
         self.encoder: Any = None
         if encoder_folder is not None:
             self._take_encoder(latest_version(encoder_folder))
@@ -176,13 +176,3 @@ class _Target:
             "tensorflow": tf.__version__,
             "signatures": described_signatures(signatures),
         }
-
-
-def _next_version(root: Path, kind: str) -> Path:
-    """Returns the folder of the next version, among versions of this kind alone."""
-    versions = model_versions(root)
-    if not versions:
-        return root / "1"
-    # Refuses another kind: TF Serving would serve this one in place of the encoder.
-    read_manifest(latest_version(root), kind=kind)
-    return root / str(versions[-1] + 1)

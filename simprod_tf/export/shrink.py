@@ -25,13 +25,13 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from simprod_tf.atomic import whole_folder
-from simprod_tf.export.encoder import encoder_manifest
+from simprod_tf.export.encoder import KIND, encoder_manifest
 from simprod_tf.export.encoder_model import ExportedEncoder
 from simprod_tf.export.float16 import Float16Encoder, rounded_to_float16
 from simprod_tf.export.rewired import captures, imported
-from simprod_tf.export.versions import latest_version, model_versions
+from simprod_tf.export.versions import next_version
 from simprod_tf.export.warmup import write_warmup
-from simprod_tf.manifest import read_manifest, write_manifest
+from simprod_tf.manifest import write_manifest
 from simprod_tf.matching.decisions import Decisions
 from simprod_tf.trained import TrainedEncoder
 
@@ -53,6 +53,7 @@ def export_float16(
         FingerprintError: the decisions are for another encoder.
         ModelError: a weight is beyond what float16 holds.
     """
+    final = next_version(folder, KIND)
     rounded = rounded_to_float16(trained)
     if decisions is not None:
         decisions.require_for(rounded.fingerprint)
@@ -61,7 +62,7 @@ def export_float16(
     module = Float16Encoder(ExportedEncoder(rounded, calibration))
     functions = {"serving_default": module.functions["embed"], **module.functions}
     manifest = encoder_manifest(rounded, decision, functions)
-    return _written(module, functions, manifest, _next(Path(folder)))
+    return _written(module, functions, manifest, final)
 
 
 def export_batch_1(trained: TrainedEncoder, folder: str | Path) -> Path:
@@ -70,7 +71,7 @@ def export_batch_1(trained: TrainedEncoder, folder: str | Path) -> Path:
     Raises:
         ModelError: the folder holds models of another kind.
     """
-    final = next_of_kind(Path(folder), BATCH_1_KIND)
+    final = next_version(folder, BATCH_1_KIND)
     encoder = ExportedEncoder(trained)
     module = tf.train.Checkpoint()
     module.embed = _of_batch_1(encoder.functions["embed"])
@@ -78,23 +79,6 @@ def export_batch_1(trained: TrainedEncoder, folder: str | Path) -> Path:
     functions = {"serving_default": module.embed, "embed": module.embed}
     manifest = encoder_manifest(trained, None, functions)
     return _written(module, functions, {**manifest, "kind": BATCH_1_KIND}, final)
-
-
-def next_of_kind(root: Path, kind: str) -> Path:
-    """Returns the folder of the next version, among versions of this kind alone.
-
-    Raises:
-        ModelError: the newest is of another kind, as whose next version a server
-            would take this one.
-    """
-    if model_versions(root):
-        read_manifest(latest_version(root), kind=kind)
-    return _next(root)
-
-
-def _next(root: Path) -> Path:
-    versions = model_versions(root)
-    return root / str(versions[-1] + 1 if versions else 1)
 
 
 def _of_batch_1(function: Any) -> Any:

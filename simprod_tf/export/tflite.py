@@ -34,9 +34,8 @@ from simprod_tf import __version__
 from simprod_tf.atomic import whole_folder
 from simprod_tf.data.catalog import Product
 from simprod_tf.errors import ModelError
-from simprod_tf.export.shrink import next_of_kind
 from simprod_tf.export.tflite_model import tflite_function
-from simprod_tf.export.versions import latest_version
+from simprod_tf.export.versions import latest_version, next_version
 from simprod_tf.features.image import PictureSettings
 from simprod_tf.features.inputs import picture_batches
 from simprod_tf.features.product_inputs import ProductInputs, Tables, product_arrays
@@ -57,7 +56,7 @@ def export_tflite(trained: TrainedEncoder, folder: str | Path) -> Path:
         ModelError: TFLite has no op for a part of the encoder, or the folder holds
             models of another kind.
     """
-    final = next_of_kind(Path(folder), KIND)
+    final = next_version(folder, KIND)
     content = _converted(trained)
     parts = [("encoder", trained.fingerprint.encode()), (MODEL_FILE, content)]
     manifest = {

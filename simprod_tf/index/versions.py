@@ -295,6 +295,11 @@ def _read_current(root: Path) -> _Current | None:
 
 def _known_current(root: Path) -> _Current:
     state = _read_current(root)
+    if state is None and (root / MANIFEST_NAME).is_file():
+        raise ModelError(
+            f"{root} is one index, expected a folder of versions, as `simprod index "
+            "--publish FOLDER` makes it."
+        )
     if state is None:
         raise ModelError(
             f"{root} has no current version of an index (no file {CURRENT_NAME!r}); "

@@ -55,7 +55,8 @@ def models_of(
     Relative paths are made absolute; of every model the latest version is served.
 
     Raises:
-        InputError: the folder of a model does not exist.
+        InputError: the folder of a model does not exist, or holds other things than
+            versions. An empty one may be waited for.
         ValueError: a name is empty.
     """
     config = ModelServerConfig()
@@ -68,6 +69,14 @@ def models_of(
             raise InputError(
                 f"expected the folder with the versions of model {name}; there is "
                 "none. `simprod export` makes one.",
+                path=path,
+            )
+        found = sorted(each.name for each in Path(path).iterdir())
+        if found and not any(each.isdigit() for each in found):
+            raise InputError(
+                f"expected the folder with the versions of model {name}, 1, 2, ..., "
+                f"got {', '.join(found[:3])}. `simprod export` writes the next version "
+                "into such a folder.",
                 path=path,
             )
         config.model_config_list.config.add(

@@ -34,8 +34,8 @@ Response = TypeVar("Response")
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 
-# TF Serving cuts an error's text so (util/status_util.cc). These are bytes: beyond a few
-# thousand a status does not reach the client, who is told of "metadata size" instead.
+# TF Serving cuts an error's text so (util/status_util.cc). These are bytes: a status of
+# a few thousand does not reach the client, who is told of "metadata size" instead.
 MAX_MESSAGE = 1024
 TRUNCATED = "...TRUNCATED"
 # A request without a deadline has one beyond the sun's.

@@ -228,10 +228,11 @@ class Predictor:
     ) -> list[np.ndarray]:
         """Runs a servable once, and counts it.
 
-        What last took milliseconds is run without its timeout, in this thread.
+        What last took milliseconds is run without its timeout, in this thread; but not
+        what may loop, as long as a request says.
         """
         ready = self._ready_for(servable, signature)
-        if ready.seconds < _QUICK_S:
+        if ready.seconds < _QUICK_S and not servable.has_loops:
             timeout = None
         start = time.perf_counter()
         try:

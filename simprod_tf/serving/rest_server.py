@@ -44,10 +44,27 @@ class RestServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on, once started."""
+        """The port that is listened on, once bound."""
         if self._socket is None:
-            raise ValueError("The server has no port before start().")
+            raise ValueError("The server has no port before start() or bind().")
         return self._port
+
+    def bind(self) -> None:
+        """Takes the address, and refuses connections until `start`.
+
+        Raises:
+            ServingError: UNAVAILABLE, where the address cannot be had.
+        """
+        host = self._address[0]
+        bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            # Else a port cannot be had for a minute after its last connections.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(self._address)
+        except OSError as error:
+            bound.close()
+            raise self._taken(error) from error
+        self._socket, self._port = bound, bound.getsockname()[1]
 
     def start(self) -> None:
         """Listens, and returns once requests are answered.
@@ -55,20 +72,17 @@ class RestServer:
         Raises:
             ServingError: UNAVAILABLE, where the address cannot be had.
         """
-        host, port = self._address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        if self._socket is None:
+            self.bind()
+        assert self._socket
         try:
-            self._socket = socket.create_server((host, port), family=family)
+            # Two may have bound a port on which neither listened yet.
+            self._socket.listen()
         except OSError as error:
-            raise ServingError(
-                grpc.StatusCode.UNAVAILABLE,
-                f"REST cannot listen on {host}:{port}: {error}; choose another port, "
-                "or 0 for any that is free.",
-            ) from error
-        # asyncio sets it for sockets that say they are TCP; create_server's do not.
+            raise self._taken(error) from error
+        # asyncio sets it for sockets that say they are TCP; this one does not.
         # Without it an answer's body waits 40 ms for the client's acknowledgement.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
         self._thread.start()
         self._server.ready.wait()
@@ -76,6 +90,8 @@ class RestServer:
     def close(self, seconds: float = 0.0) -> None:
         """Takes no more requests, and waits so long for those that are running."""
         if self._thread is None:
+            if self._socket is not None:
+                self._socket.close()
             return
         # uvicorn takes any number, though its annotation says int; it looks every
         # tenth of a second whether connections that idle have closed.
@@ -84,6 +100,14 @@ class RestServer:
         self._server.should_exit = True
         self._thread.join()
         self._thread = None
+
+    def _taken(self, error: OSError) -> ServingError:
+        host, port = self._address
+        return ServingError(
+            grpc.StatusCode.UNAVAILABLE,
+            f"REST cannot listen on {host}:{port}: {error}; choose another port, or 0 "
+            "for any that is free.",
+        )
 
     def _run(self) -> None:
         try:

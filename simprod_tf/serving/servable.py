@@ -7,6 +7,7 @@ next to nothing, `Session.run`'s own Python is twenty times as dear as TensorFlo
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import json
 import logging
@@ -30,6 +31,13 @@ from simprod_tf.manifest import MANIFEST_NAME
 
 _SCANN_OPS = "Scann>"
 _DEFAULT_SIGNATURE = "serving_default"
+# Loops of functions and of version 1's frames, and what runs through a data set.
+_LOOP_OPS = {
+    *("While", "StatelessWhile", "Enter", "RefEnter"),
+    *("ReduceDataset", "DatasetToSingleElement", "IteratorGetNext"),
+}
+# Three years. TensorFlow counts them in nanoseconds: what overflows is no time at all.
+_LONGEST_MS = 10**11
 # What TensorFlow's loader raises for files that are missing, cut or of another kind.
 _DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 
@@ -66,7 +74,10 @@ class _Tensors:
 
 
 class Servable:
-    """A loaded version. `run` may be called by many threads, and not after `close`."""
+    """A loaded version. `run` may be called by many threads, and not after `close`.
+
+    `has_loops` says that a run may take longer than the sizes of its inputs tell.
+    """
 
     def __init__(
         self,
@@ -75,11 +86,16 @@ class Servable:
         *,
         folder: Path,
         session: tf.compat.v1.Session,
-        signatures: Mapping[str, SignatureDef],
+        meta_graph: MetaGraphDef,
     ) -> None:
         """Takes over a session with a loaded model; use `load`."""
         self.name, self.version, self.folder = name, version, folder
-        self.signatures = signatures
+        # Copies: a part of a message keeps the whole in memory, weights in it too.
+        self.signatures: Mapping[str, SignatureDef] = {
+            key: copy.deepcopy(signature)
+            for key, signature in meta_graph.signature_def.items()
+        }
+        self.has_loops = not _LOOP_OPS.isdisjoint(_ops(meta_graph))
         self.manifest = _manifest(folder)
         self._session = session
         self._closing = threading.Lock()
@@ -87,7 +103,7 @@ class Servable:
         session._extend_graph()
         self._tensors = {
             key: _tensors_of(signature, session.graph)
-            for key, signature in signatures.items()
+            for key, signature in self.signatures.items()
         }
 
     @classmethod
@@ -113,9 +129,9 @@ class Servable:
         """
         session = tf.compat.v1.Session(graph=tf.Graph(), config=_config(options))
         try:
-            signatures = _load_into(session, folder)
+            meta_graph = _load_into(session, folder)
             servable = cls(
-                name, version, folder=folder, session=session, signatures=signatures
+                name, version, folder=folder, session=session, meta_graph=meta_graph
             )
             _warm_up(servable)
         except BaseException:
@@ -162,8 +178,8 @@ class Servable:
             raise tf.errors.DeadlineExceededError(
                 None, None, "The deadline passed before the run began."
             )
-        # 0 would mean no timeout; the field is an int64.
-        milliseconds = max(1, min(int(timeout * 1000), 2**62))
+        # 0 would mean no timeout.
+        milliseconds = max(1, int(min(timeout * 1000, _LONGEST_MS)))
         options = _options_buffer(timeout_in_ms=milliseconds)
         try:
             return self._run(feeds, fetches, options)
@@ -202,8 +218,8 @@ def _config(options: SessionOptions) -> tf.compat.v1.ConfigProto:
     return config
 
 
-def _load_into(session: tf.compat.v1.Session, folder: Path) -> dict[str, SignatureDef]:
-    """Loads a SavedModel into a session and returns its signatures."""
+def _load_into(session: tf.compat.v1.Session, folder: Path) -> MetaGraphDef:
+    """Loads a SavedModel into a session and returns its graph with its signatures."""
     try:
         loader = SavedModelLoader(str(folder))
         meta_graph = loader.get_meta_graph_def_from_tags(["serve"])
@@ -213,14 +229,19 @@ def _load_into(session: tf.compat.v1.Session, folder: Path) -> dict[str, Signatu
             loader.load(session, ["serve"])
     except (*_DAMAGE, tf.errors.OpError) as error:
         raise ModelError(f"{folder} cannot be loaded: {error}") from error
-    return dict(meta_graph.signature_def)
+    return meta_graph
 
 
 def _needs_scann(meta_graph: MetaGraphDef) -> bool:
     """Whether a graph has an op of ScaNN's, which TensorFlow itself does not know."""
+    return any(op.startswith(_SCANN_OPS) for op in _ops(meta_graph))
+
+
+def _ops(meta_graph: MetaGraphDef) -> set[str]:
+    """Returns the types of all ops of a graph and its functions."""
     graph = meta_graph.graph_def
     bodies = [graph.node, *(body.node_def for body in graph.library.function)]
-    return any(node.op.startswith(_SCANN_OPS) for body in bodies for node in body)
+    return {node.op for body in bodies for node in body}
 
 
 def _register_scann(folder: Path) -> None:

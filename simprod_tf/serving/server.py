@@ -130,7 +130,7 @@ class Server:
     def start(self) -> None:
         """Returns once every model is available and both fronts answer.
 
-        gRPC's port is bound first, so that a taken one is known before models load;
+        Ports are bound first, so that a taken one is known before models load;
         nothing is answered before they have.
 
         Raises:
@@ -139,6 +139,7 @@ class Server:
         """
         try:
             server = self._grpc = self._grpc_server()
+            self._rest = self._rest_server()
             self.models.start(timeout=self.options.start_timeout)
             services = add_services(server, self.predictor, metrics=self.metrics)
             for add in self._servicers:
@@ -148,7 +149,8 @@ class Server:
             named = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(named, server)
             server.start()
-            self._rest = self._rest_server()
+            if self._rest is not None:
+                self._rest.start()
         except BaseException:
             self.close()
             raise
@@ -231,7 +233,7 @@ class Server:
             enable_cors=self.options.enable_cors,
         )
         server = RestServer(app, host=self.options.host, port=self.options.rest_port)
-        server.start()
+        server.bind()
         return server
 
 

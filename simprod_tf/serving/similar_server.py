@@ -8,6 +8,7 @@ bytes are base64 and 64-bit numbers come back as strings.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -31,6 +32,8 @@ from simprod_tf.serving.status import ServingError
 SERVICE = "simprod.v1.SimilarProducts"
 TIMEOUT_S = 30.0
 _PREFIX = "/simprod/v1"
+# Both alphabets, and lines as `base64` breaks them.
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]*={0,2}\s*", re.ASCII)
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -192,6 +195,7 @@ def from_json(body: bytes, message: Answer) -> Answer:
         content = json.loads(body)
         if not isinstance(content, dict):
             raise ValueError("it is no object.")
+        _require_pictures(content)
         return json_format.ParseDict(content, message)
     except (json_format.ParseError, ValueError, RecursionError) as error:
         name = message.DESCRIPTOR.full_name
@@ -199,6 +203,29 @@ def from_json(body: bytes, message: Answer) -> Answer:
             grpc.StatusCode.INVALID_ARGUMENT,
             f"The body is no {name} as JSON: {str(error)[:300]}",
         ) from error
+
+
+def _require_pictures(content: dict[str, Any]) -> None:
+    """Refuses pictures that are no base64.
+
+    protobuf passes over what is none, and the product would be known by its title.
+    """
+    for field in ("queries", "products"):
+        listed = content.get(field)
+        for row, one in enumerate(listed if isinstance(listed, list) else ()):
+            product = one.get("product") if isinstance(one, dict) else None
+            for name in ("image_bytes", "imageBytes"):
+                picture = product.get(name) if isinstance(product, dict) else None
+                if picture is None or _is_base64(picture):
+                    continue
+                raise ValueError(
+                    f"{field}[{row}].product.{name}: expected a text in base64, got "
+                    f"{json.dumps(picture)[:40]}."
+                )
+
+
+def _is_base64(value: Any) -> bool:
+    return isinstance(value, str) and _BASE64.fullmatch(value) is not None
 
 
 def to_json(message: Message) -> bytes:

@@ -157,12 +157,13 @@ class VersionManager:
         if not replaces:
             self._put(name, version, ModelVersionStatus.START)
             self._put(name, version, ModelVersionStatus.LOADING)
+        _log.info("Loading %s version %d: %s", name, version, folder)
         began = time.monotonic()
         servable = self._load(name, version, folder)
         self._pool.add(servable)
         self._put(name, version, ModelVersionStatus.AVAILABLE)
         seconds = time.monotonic() - began
-        _log.info("Loaded %s version %d: %s, %.1f s", name, version, folder, seconds)
+        _log.info("Loaded %s version %d in %.1f s", name, version, seconds)
 
     def _retire(self, name: str, *, keep: Iterable[int]) -> None:
         for version in self._pool.serving(name).keys() - set(keep):

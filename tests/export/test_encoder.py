@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +31,7 @@ from simprod_tf.features.product_inputs import (
     TextInput,
     VectorInput,
 )
+from simprod_tf.manifest import write_manifest
 from simprod_tf.matching.calibration import Calibration
 from simprod_tf.matching.decision import Decision
 from simprod_tf.matching.decisions import Decisions
@@ -339,45 +338,10 @@ def test_a_damaged_saved_model_is_refused(saved, tmp_path):
         SavedEncoder(copy)
 
 
-ALONE = """
-import sys
-import numpy as np
-import tensorflow as tf
-module = tf.saved_model.load(sys.argv[1])
-embed = module.signatures["serving_default"]
-picture = open(sys.argv[2], "rb").read()
-out = embed(image_bytes=tf.constant([picture, b""]), title=tf.constant(["", "red mug"]))
-np.save(sys.argv[3], out["embedding"].numpy())
-"""
-VERSION_1 = """
-import sys
-import numpy as np
-import tensorflow as tf
-picture = open(sys.argv[2], "rb").read()
-with tf.compat.v1.Session(graph=tf.Graph()) as session:
-    meta = tf.compat.v1.saved_model.load(session, ["serve"], sys.argv[1])
-    signature = meta.signature_def["serving_default"]
-    feed = {
-        signature.inputs["image_bytes"].name: np.array([picture, b""], object),
-        signature.inputs["title"].name: np.array(["", "red mug"], object),
-    }
-    out = session.run(signature.outputs["embedding"].name, feed)
-np.save(sys.argv[3], out)
-"""
-NOTHING_OF_OURS = """
-assert not {"simprod_tf", "scann", "tensorflow_addons"} & set(sys.modules)
-"""
-
-
-@pytest.mark.parametrize("script", [ALONE, VERSION_1], ids=["load", "v1 Session.run"])
-def test_a_process_with_tensorflow_alone_gets_the_same(
-    trained, saved, picture, tmp_path, script
-):
-    out = tmp_path / "out.npy"
-    subprocess.run(
-        [sys.executable, "-c", script + NOTHING_OF_OURS, str(saved / "1"),
-         str(picture), str(out)],
-        check=True, cwd=tmp_path,
-    )  # fmt: skip
-    products = [Product("a", "", str(picture)), Product("b", "red mug")]
-    assert np.abs(np.load(out) - trained.encode(products)).max() < 1e-5
+def test_a_folder_of_other_models_is_left_alone(trained, tmp_path):
+    other = tmp_path / "shop" / "1"
+    other.mkdir(parents=True)
+    write_manifest(other, {"kind": "exported neighbours"})
+    with pytest.raises(ModelError, match="exported neighbours, not: exported encoder"):
+        export_encoder(trained, tmp_path / "shop")
+    assert [path.name for path in (tmp_path / "shop").iterdir()] == ["1"]

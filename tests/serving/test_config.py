@@ -107,9 +107,7 @@ def test_models_config_that_cannot_be_served_is_refused(written, text, reason):
 @pytest.mark.parametrize("number", [2, 57, -1, -57])
 def test_a_model_type_that_is_none_is_refused(number):
     config = models_of({})
-    config.model_config_list.config.add(
-        name="shop", base_path="/m", model_type=number
-    )
+    config.model_config_list.config.add(name="shop", base_path="/m", model_type=number)
     text = f"Model shop requests unsupported platform model_type {number}"
     assert models_fault(config) == text
 

@@ -225,10 +225,39 @@ def test_a_passed_deadline_is_told_before_anything_runs(predictor):
     assert predictor.gate.running == 0
 
 
-def test_a_long_run_is_stopped_at_its_deadline(models):
+@pytest.mark.parametrize("quick_before", [0, 3])
+def test_a_long_run_is_stopped_at_its_deadline(models, quick_before):
+    predictor = Predictor(models)
+    for _ in range(quick_before):
+        quick = request("slow", steps=np.int32(1).reshape(()))
+        assert predictor.predict(quick).outputs["done"].int_val[0] == 1
     slow = request("slow", steps=np.int32(1_000_000).reshape(()))
     late = grpc.StatusCode.DEADLINE_EXCEEDED
-    refused(late, Predictor(models).predict, slow, timeout=0.05)
+    refused(late, predictor.predict, slow, timeout=0.05)
+
+
+class Quick:
+    """A servable that answers at once and keeps the timeouts that it was given."""
+
+    name, version, folder = "tiny", 3, None
+
+    def __init__(self, real, *, has_loops):
+        self.signatures, self.has_loops, self.timeouts = real.signatures, has_loops, []
+
+    def run(self, signature, inputs, outputs, *, timeout):
+        self.timeouts.append(timeout)
+        return [np.float32([0]) for _ in outputs]
+
+
+def test_what_is_quick_and_cannot_loop_is_run_without_its_timeout(models):
+    timeouts = {}
+    for has_loops in (False, True):
+        quick = Quick(models.servable, has_loops=has_loops)
+        predictor = Predictor(OneModel(quick))
+        for _ in range(2):
+            predictor.predict(request(x=floats(1)), timeout=1000.0)
+        timeouts[has_loops] = [each is not None for each in quick.timeouts]
+    assert timeouts == {False: [True, False], True: [True, True]}
 
 
 def test_beyond_the_gate_is_refused(models):

@@ -23,7 +23,7 @@ from simprod_tf.serving.protos import similar_products_pb2_grpc as pb_grpc
 from simprod_tf.serving.rest import rest_app
 from simprod_tf.serving.rest_server import RestServer
 from simprod_tf.serving.similar_bundle import Bundle, BundleOptions
-from simprod_tf.serving.similar_server import SERVICE, parts_of
+from simprod_tf.serving.similar_server import SERVICE, from_json, parts_of
 from simprod_tf.serving.similar_service import SimilarLimits
 
 _spec = importlib.util.spec_from_file_location(
@@ -175,9 +175,32 @@ def test_a_body_that_is_no_request_is_told(shared, body):
     assert text.startswith("The body is no simprod.v1.SimilarRequest as JSON: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "picture"),
+    [("image_bytes", "%%%"), ("imageBytes", "w6k=x"), ("image_bytes", {"b64": "w6k="})],
+)
+@pytest.mark.parametrize("field", ["queries", "products"])
+def test_a_picture_that_is_no_base64_is_told(shared, field, name, picture):
+    body = {field: [{"product": {"title": "a", name: picture}}]}
+    if field == "products":
+        body[field][0]["id"] = "a"
+    answer = shared.post({"queries": "similar", "products": "add"}[field], body)
+    assert answer.status_code == 400
+    told = f"{field}[0].product.{name}: expected a text in base64, got "
+    assert answer.json()["error"].endswith(told + json.dumps(picture) + ".")
+
+
+@pytest.mark.parametrize("picture", ["w6k=", "w6k", "_-8=", "/+8=", "w6k=\n", "w6\nk="])
+def test_base64_of_either_alphabet_and_over_lines_is_taken(picture):
+    body = {"queries": [{"product": {"image_bytes": picture}}]}
+    message = from_json(json.dumps(body).encode(), pb.SimilarRequest())
+    expected = b"\xff\xef" if picture.endswith("8=") else "\u00e9".encode()
+    assert message.queries[0].product.image_bytes == expected
+
+
 @pytest.mark.parametrize("depth", [1, 46, 60, 300])
 def test_nested_attributes_are_refused_however_deep(fronts, depth):
-    attributes = json.loads('{"price": %s%s}' % ("[" * depth, "]" * depth))
+    attributes = {"price": json.loads("[" * depth + "]" * depth)}
     product = {"title": "vase", "attributes": attributes}
     answer = fronts.post("add", {"products": [{"id": "vase", "product": product}]})
     assert answer.status_code == 400

@@ -4,19 +4,20 @@ SERVING_TARGET        host:port of gRPC; without it, our server in this process
 SERVING_REST_TARGET   host:port of REST; by default the same host, port 8501
 SERVING_MODELS        the folder that write_models.py filled, as these tests see it
 SERVING_MODELS_THERE  the same folder as the server sees it; by default /models
-SERVING_IS_OURS       set, if the target is `simprod serve`: README.md's differences hold
+SERVING_IS_OURS       set, if it is `simprod serve` all the same, in another process
 
 A target of one's own is asked by one process: no pytest -n.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -254,32 +255,40 @@ def models_folder(tmp_path_factory):
     return folder
 
 
+@contextlib.contextmanager
+def _ours(folder: Path, **options: Any) -> Iterator[Target]:
+    """Serves the models of a folder in this process, at free ports."""
+    from simprod_tf.serving.config import read_models_config
+    from simprod_tf.serving.server import ServeOptions, Server
+
+    chosen = {
+        "models": read_models_config(folder / "models.config"),
+        "port": 0,
+        "rest_port": None,
+        "poll_seconds": OUR_POLL_S,
+        **options,
+    }
+    with Server(ServeOptions(**chosen)) as server:
+        address = f"127.0.0.1:{server.port}"
+        rest = f"http://127.0.0.1:{server.rest_port}"
+        with grpc.insecure_channel(address) as channel:
+            yield Target(address, rest, str(folder), folder, True, channel)
+
+
 @pytest.fixture(scope="session")
 def target(request):
     """The server that is asked; `tiny` has its labels."""
     named = os.environ.get("SERVING_TARGET")
     if named:
-        yield from _ready(_named_target(named))
+        with grpc.insecure_channel(named) as channel:
+            yield _ready(_named_target(named, channel))
         return
-    from simprod_tf.serving.config import read_models_config
-    from simprod_tf.serving.server import ServeOptions, Server
-
     folder = request.getfixturevalue("models_folder")
-    options = ServeOptions(
-        models=read_models_config(folder / "models.config"),
-        port=0,
-        rest_port=0,
-        poll_seconds=OUR_POLL_S,
-        metrics_path=METRICS_PATH,
-    )
-    with Server(options) as server:
-        address = f"127.0.0.1:{server.port}"
-        rest = f"http://127.0.0.1:{server.rest_port}"
-        with grpc.insecure_channel(address) as channel:
-            yield from _ready(Target(address, rest, str(folder), folder, True, channel))
+    with _ours(folder, rest_port=0, metrics_path=METRICS_PATH) as ours:
+        yield _ready(ours)
 
 
-def _named_target(address: str) -> Target:
+def _named_target(address: str, channel: grpc.Channel) -> Target:
     host = address.rpartition(":")[0]
     rest = os.environ.get("SERVING_REST_TARGET", f"{host}:8501")
     there = os.environ.get("SERVING_MODELS_THERE", "/models")
@@ -290,17 +299,16 @@ def _named_target(address: str) -> Target:
         there.rstrip("/"),
         Path(here).absolute() if here else None,
         bool(os.environ.get("SERVING_IS_OURS")),
-        grpc.insecure_channel(address),
+        channel,
     )
 
 
-def _ready(target: Target):
-    """Yields the target once it serves and `tiny` has its labels."""
+def _ready(target: Target) -> Target:
+    """Returns the target once it serves and `tiny` has its labels."""
     grpc.channel_ready_future(target.channel).result(PATIENCE_S)
     target.until(lambda: target.states("tiny").get(2) == "AVAILABLE")
     target.reload()
-    yield target
-    target.channel.close()
+    return target
 
 
 @pytest.fixture
@@ -329,28 +337,5 @@ def serve_here(models_folder):
     """
     if os.environ.get("SERVING_TARGET"):
         pytest.skip("this needs a start of its own: SERVING_TARGET is started already")
-    from simprod_tf.serving.config import read_models_config
-    from simprod_tf.serving.server import ServeOptions, Server
-
-    closing = []
-
-    def serve(**options: Any) -> Target:
-        chosen = {
-            "models": read_models_config(models_folder / "models.config"),
-            "port": 0,
-            "rest_port": None,
-            "poll_seconds": OUR_POLL_S,
-            **options,
-        }
-        server = Server(ServeOptions(**chosen))
-        server.start()
-        closing.append(server)
-        address = f"127.0.0.1:{server.port}"
-        rest = f"http://127.0.0.1:{server.rest_port}"
-        channel = grpc.insecure_channel(address)
-        closing.append(channel)
-        return Target(address, rest, str(models_folder), models_folder, True, channel)
-
-    yield serve
-    for each in reversed(closing):
-        each.close()
+    with contextlib.ExitStack() as started:
+        yield lambda **options: started.enter_context(_ours(models_folder, **options))

@@ -37,7 +37,10 @@ def answer(response):
             {"predictions": [3.5]},
         ),
         (
-            {"signature_name": "sum", "instances": [{"a": 5, "b": 3}, {"a": 1, "b": 1}]},
+            {
+                "signature_name": "sum",
+                "instances": [{"a": 5, "b": 3}, {"a": 1, "b": 1}],
+            },
             {
                 "predictions": [
                     {"total": 8.0, "difference": 2.0},
