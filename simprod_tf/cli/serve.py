@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from simprod_tf.serving.server import ServeOptions, Server
     from simprod_tf.serving.similar_server import SimilarParts
 
+MODELS, PORTS, CHANGES = "Models", "Ports", "Changes while it serves"
+REQUESTS, SIMILAR = "Requests", "Similar products"
 # With batches, those that wait for others run nothing.
 CONCURRENCY, CONCURRENCY_WITH_BATCHING = 8, 64
 
@@ -29,74 +31,101 @@ def serve(
         typer.Option(
             metavar="NAME=PATH",
             help="A model: the folder that holds its versions. Give it once a model.",
+            rich_help_panel=MODELS,
         ),
     ] = None,
     model_config_file: Annotated[
         Optional[Path],
-        typer.Option(help="TF Serving's models.config, in place of --model."),
+        typer.Option(
+            help="TF Serving's models.config, in place of --model.",
+            rich_help_panel=MODELS,
+        ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Where to listen; 0.0.0.0 is every network.")
+        str,
+        typer.Option(
+            help="Where to listen; 0.0.0.0 is every network.", rich_help_panel=PORTS
+        ),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="gRPC's port; 0 is any free one.")
+        int,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="gRPC's port; 0 is any free one.",
+            rich_help_panel=PORTS,
+        ),
     ] = 8500,
     rest_port: Annotated[
-        int, typer.Option(min=-1, max=65535, help="REST's port; -1 is no REST.")
+        int,
+        typer.Option(
+            min=-1, max=65535, help="REST's port; -1 is no REST.", rich_help_panel=PORTS
+        ),
     ] = 8501,
     unix_socket: Annotated[
-        Optional[Path], typer.Option(help="A socket that gRPC listens on, too.")
+        Optional[Path],
+        typer.Option(help="A socket that gRPC listens on, too.", rich_help_panel=PORTS),
+    ] = None,
+    ssl_config_file: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="TF Serving's ssl.config: TLS for gRPC.", rich_help_panel=PORTS
+        ),
     ] = None,
     model_config_file_poll_wait_seconds: Annotated[
         float,
-        typer.Option(min=0, help="Read --model-config-file this often; 0 is once."),
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Read --model-config-file this often; 0 is once.",
+            rich_help_panel=CHANGES,
+        ),
     ] = 0,
+    rest_api_enable_cors_support: Annotated[
+        bool,
+        typer.Option(
+            "--rest-api-enable-cors-support",
+            help="Let web pages of other origins ask REST.",
+            rich_help_panel=PORTS,
+        ),
+    ] = False,
     file_system_poll_wait_seconds: Annotated[
-        float, typer.Option(min=0, help="Look for versions this often; 0 is once.")
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Look for versions this often; 0 is once.",
+            rich_help_panel=CHANGES,
+        ),
     ] = 1,
     allow_version_labels_for_unavailable_models: Annotated[
         bool,
         typer.Option(
             "--allow-version-labels-for-unavailable-models",
             help="Take a new label before its version is loaded.",
+            rich_help_panel=CHANGES,
         ),
     ] = False,
     enable_batching: Annotated[
-        bool, typer.Option("--enable-batching", help="Join requests into batches.")
+        bool,
+        typer.Option(
+            "--enable-batching",
+            help="Join requests into batches.",
+            rich_help_panel=REQUESTS,
+        ),
     ] = False,
     batching_parameters_file: Annotated[
-        Optional[Path], typer.Option(help="TF Serving's batching.config.")
-    ] = None,
-    monitoring_config_file: Annotated[
         Optional[Path],
-        typer.Option(help="TF Serving's monitoring.config: metrics at REST's port."),
-    ] = None,
-    ssl_config_file: Annotated[
-        Optional[Path], typer.Option(help="TF Serving's ssl.config: TLS for gRPC.")
-    ] = None,
-    index: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="Answer Similar, Add and Remove from the index published here."
-        ),
-    ] = None,
-    index_model: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="NAME", help="The model that made --index, where there are several."
-        ),
-    ] = None,
-    decisions: Annotated[
-        Optional[Path],
-        typer.Option(help="For --index: `simprod threshold`'s file."),
-    ] = None,
-    log: Annotated[
-        Optional[Path],
-        typer.Option(help="For --index: what was added; by default in its folder."),
+        typer.Option(help="TF Serving's batching.config.", rich_help_panel=REQUESTS),
     ] = None,
     max_message_mb: Annotated[
         int,
-        typer.Option(min=1, max=2047, help="The largest request or answer, in MiB."),
+        typer.Option(
+            min=1,
+            max=2047,
+            help="The largest request or answer, in MiB.",
+            rich_help_panel=REQUESTS,
+        ),
     ] = 64,
     concurrency: Annotated[
         Optional[int],
@@ -104,29 +133,77 @@ def serve(
             min=1,
             help=f"Requests that run at once. [default: {CONCURRENCY}; with batching "
             f"{CONCURRENCY_WITH_BATCHING}]",
+            rich_help_panel=REQUESTS,
         ),
     ] = None,
     queue: Annotated[
-        int, typer.Option(min=0, help="Requests that may wait; more are refused.")
+        int,
+        typer.Option(
+            min=0,
+            help="Requests that may wait; more are refused.",
+            rich_help_panel=REQUESTS,
+        ),
     ] = 64,
     rest_timeout: Annotated[
-        float, typer.Option(min=0.001, help="Seconds that REST gives a request.")
-    ] = 30,
-    rest_api_enable_cors_support: Annotated[
-        bool,
+        float,
         typer.Option(
-            "--rest-api-enable-cors-support",
-            help="Let web pages of other origins ask REST.",
+            min=0.001,
+            help="Seconds that REST gives a request.",
+            rich_help_panel=REQUESTS,
         ),
-    ] = False,
+    ] = 30,
     drain_seconds: Annotated[
         float,
-        typer.Option(min=0, help="At SIGTERM, give running requests this long."),
+        typer.Option(
+            min=0,
+            help="At SIGTERM, give running requests this long.",
+            rich_help_panel=REQUESTS,
+        ),
     ] = 30,
+    monitoring_config_file: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="TF Serving's monitoring.config: metrics at REST's port.",
+            rich_help_panel=REQUESTS,
+        ),
+    ] = None,
+    index: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Answer Similar, Add and Remove from the index published here.",
+            rich_help_panel=SIMILAR,
+        ),
+    ] = None,
+    index_model: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="NAME",
+            help="The model that made --index, where there are several.",
+            rich_help_panel=SIMILAR,
+        ),
+    ] = None,
+    decisions: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="For --index: `simprod threshold`'s file.", rich_help_panel=SIMILAR
+        ),
+    ] = None,
+    log: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="For --index: what was added; by default in its folder.",
+            rich_help_panel=SIMILAR,
+        ),
+    ] = None,
 ) -> None:
     """Serve models over gRPC and REST, with TF Serving's API, files and answers.
 
     For machines where TF Serving is not at hand; clients cannot tell them apart.
+
+    TF Serving's flags keep their names, with hyphens, such as
+    --model-config-file-poll-wait-seconds, --file-system-poll-wait-seconds,
+    --allow-version-labels-for-unavailable-models, --batching-parameters-file,
+    --monitoring-config-file, --rest-api-enable-cors-support.
 
     Example: `simprod serve --model shop=saved_models/shop --port 8500 --rest-port 8501`
     """
@@ -170,16 +247,28 @@ def serve(
             config_poll_seconds=model_config_file_poll_wait_seconds,
             allow_labels_for_unavailable=allow_version_labels_for_unavailable_models,
         )
-    # What is loaded and unloaded is a server's own news, -v or not.
-    logging.getLogger("simprod_tf.serving").setLevel(logging.INFO)
-    gate = Gate(served.limits)
-    similar = None
-    if index is not None:
-        encoder = _encoder_folder(models, index_model)
-        similar = _similar(served, gate, encoder, index, decisions=decisions, log=log)
-    elif index_model or decisions or log:
+    if index is None and (index_model or decisions or log):
         raise typer.BadParameter("--index-model, --decisions and --log need --index.")
-    _run(served, gate, similar, drain_seconds=drain_seconds)
+    gate, similar = Gate(served.limits), None
+    with _logged():
+        if index is not None:
+            made_by = _encoder_folder(models, index_model)
+            similar = _similar(
+                served, gate, made_by, index, decisions=decisions, log=log
+            )
+        _run(served, gate, similar, drain_seconds=drain_seconds)
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    """Logs what is loaded and unloaded meanwhile, -v or not."""
+    logger = logging.getLogger("simprod_tf.serving")
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _models(named: Sequence[str] | None, config_file: Path | None) -> ModelServerConfig:

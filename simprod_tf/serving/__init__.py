@@ -9,15 +9,34 @@ if TYPE_CHECKING:
     from simprod_tf.serving.client import Client
     from simprod_tf.serving.client_async import AsyncClient
     from simprod_tf.serving.client_channel import Tls
+    from simprod_tf.serving.client_error import (
+        DeadlineError,
+        NotFoundError,
+        UnavailableError,
+        VersionChangedError,
+    )
     from simprod_tf.serving.status import ServingError
 
-__all__ = ["AsyncClient", "Client", "ServingError", "Tls"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DeadlineError",
+    "NotFoundError",
+    "ServingError",
+    "Tls",
+    "UnavailableError",
+    "VersionChangedError",
+]
 
 _HOMES = {
     "AsyncClient": "client_async",
     "Client": "client",
+    "DeadlineError": "client_error",
+    "NotFoundError": "client_error",
     "ServingError": "status",
     "Tls": "client_channel",
+    "UnavailableError": "client_error",
+    "VersionChangedError": "client_error",
 }
 
 

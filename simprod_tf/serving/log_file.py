@@ -66,12 +66,17 @@ class Extent:
 def create_log_file(path: Path, header: LogHeader) -> None:
     """Writes a file without records, whole and on disk or not at all."""
     aside = path.with_name(f".{path.name}")
-    with open(aside, "wb") as file:
-        file.write(_frame([json.dumps(asdict(header)).encode()]))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
-    sync_folder(path.parent)
+    try:
+        with open(aside, "wb") as file:
+            file.write(_frame([json.dumps(asdict(header)).encode()]))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        # A full disk names no file.
+        error.filename = error.filename or os.fspath(path)
+        raise
 
 
 def measured(path: Path, *, is_last: bool) -> Extent:

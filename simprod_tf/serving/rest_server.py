@@ -49,7 +49,7 @@ class RestServer:
             raise ValueError("The server has no port before start() or bind().")
         return self._port
 
-    def bind(self) -> None:
+    def bind(self) -> socket.socket:
         """Takes the address, and refuses connections until `start`.
 
         Raises:
@@ -65,6 +65,7 @@ class RestServer:
             bound.close()
             raise self._taken(error) from error
         self._socket, self._port = bound, bound.getsockname()[1]
+        return bound
 
     def start(self) -> None:
         """Listens, and returns once requests are answered.
@@ -72,17 +73,15 @@ class RestServer:
         Raises:
             ServingError: UNAVAILABLE, where the address cannot be had.
         """
-        if self._socket is None:
-            self.bind()
-        assert self._socket
+        bound = self._socket or self.bind()
         try:
             # Two may have bound a port on which neither listened yet.
-            self._socket.listen()
+            bound.listen()
         except OSError as error:
             raise self._taken(error) from error
         # asyncio sets it for sockets that say they are TCP; this one does not.
         # Without it an answer's body waits 40 ms for the client's acknowledgement.
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
         self._thread.start()
         self._server.ready.wait()

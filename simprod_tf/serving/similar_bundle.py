@@ -147,7 +147,9 @@ class Bundle:
         """Returns the current version of the index with encoder and decisions."""
         current_folder(self._options.index)
         version, index = load_resolved(self._options.index, _numbered)
-        encoder = self._open_encoder(self._options.model, index.encoder_fingerprint)
+        fingerprint = index.encoder_fingerprint
+        logger.info("Loading version %d of the index, encoder %s", version, fingerprint)
+        encoder = self._open_encoder(self._options.model, fingerprint)
         return Trio.of(
             index, version=version, encoder=encoder, decisions=self._decisions(index)
         )

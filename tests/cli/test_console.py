@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
+
+from simprod_tf.cli.console import LineHandler
 
 
 @pytest.fixture
@@ -23,3 +27,11 @@ def test_a_contradiction_is_told_once_and_by_example(simprod, shop):
     assert done.stderr.count(told) == 1
     assert "conflicting labels" not in done.stderr
     assert "pairs.csv: 1 pairs left out: unknown id" in done.stderr
+
+
+def test_a_log_that_is_no_terminal_has_a_line_for_each_record(capsys):
+    text = "[bold]Cannot load shop version 3: " + "/long/path" * 20
+    record = logging.LogRecord("simprod_tf", logging.ERROR, "", 0, text, None, None)
+    LineHandler().handle(record)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f" ERROR {text}")

@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from simprod_tf.cli import app
@@ -44,6 +45,15 @@ def test_the_help_shows_an_example():
     assert "simprod serve --model shop=saved_models/shop --port 8500" in text
 
 
+def test_the_help_of_a_narrow_terminal_has_every_name_in_full(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = simprod("--help").output
+    (serve,) = (
+        one for one in get_command(app).commands.values() if one.name == "serve"
+    )
+    assert [one.opts[0] for one in serve.params if one.opts[0] not in text] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -62,7 +72,7 @@ def test_the_help_shows_an_example():
         ),
         (
             ["--model", "a=shop", "--model", "b=shop", "--index", "i"],
-            "--index-model must be one of a, b, got None",
+            "--index-model must be one of a, b: there are several models",
         ),
         (
             ["--model", "a=shop", "--model-config-file-poll-wait-seconds", 1],
@@ -149,15 +159,19 @@ def test_it_serves_says_where_and_ends_on_a_signal(tiny, tmp_path, ending):
     ) as process:
         try:
             line = process.stderr.readline()
+            assert line.endswith(f" INFO Loading tiny version 1: {tiny / '1'}\n")
+            line = process.stderr.readline()
+            assert " INFO Loaded tiny version 1 in " in line
+            line = process.stderr.readline()
             ready = re.fullmatch(
                 r"Serving tiny: gRPC at 127\.0\.0\.1:(\d+); REST at "
-                r"(http://127\.0\.0\.1:\d+/v1/models); metrics at "
+                r"(http://127\.0\.0\.1:\d+/v1/models/tiny); metrics at "
                 r"(/monitoring/prometheus/metrics)\. Ctrl-C stops\.\n",
                 line,
             )
             assert ready, line
             assert predicted(int(ready[1])) == [4.0]
-            with urllib.request.urlopen(f"{ready[2]}/tiny") as page:
+            with urllib.request.urlopen(ready[2]) as page:
                 states = json.load(page)["model_version_status"]
             assert [each["state"] for each in states] == ["AVAILABLE"]
             process.send_signal(ending)
@@ -165,7 +179,10 @@ def test_it_serves_says_where_and_ends_on_a_signal(tiny, tmp_path, ending):
             assert process.wait(PATIENCE_S) == 0
         finally:
             process.kill()
-    assert rest == (
+    told, unloaded, stopped = rest.splitlines()
+    assert told == (
         f"{ending.name}: running requests have 30 s to finish; a second signal ends "
-        "them.\nStopped.\n"
+        "them."
     )
+    assert unloaded.endswith(" INFO Unloaded tiny version 1")
+    assert stopped == "Stopped."

@@ -245,6 +245,11 @@ def test_nothing_published_is_said(tmp_path):
     assert versions(tmp_path) == []
 
 
+def test_one_index_is_told_from_a_folder_of_versions(root):
+    with pytest.raises(ModelError, match="3 is one index, expected a folder of versio"):
+        open_current(root / "3")
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"version": "x"}'])
 def test_a_damaged_current_file_tells_the_way_out(root, content):
     (root / "current").write_text(content)

@@ -137,6 +137,21 @@ def test_models_of_refuses_a_missing_folder_and_an_empty_name(tmp_path):
         models_of({"": tmp_path})
 
 
+def test_models_of_refuses_a_folder_of_other_things_than_versions(tmp_path):
+    run = tmp_path / "runs" / "both"
+    run.mkdir(parents=True)
+    models_of({"shop": run})
+    for name in ("weights.h5", "manifest.json"):
+        (run / name).touch()
+    text = (
+        r"versions of model shop, 1, 2, \.\.\., got manifest\.json, weights\.h5\. `sim"
+    )
+    with pytest.raises(InputError, match=text):
+        models_of({"shop": run})
+    (run / "7").mkdir()
+    models_of({"shop": run})
+
+
 def test_batching_parameters_have_values_or_are_absent(written):
     batching = read_batching(
         written(

@@ -71,7 +71,7 @@ class Served:
     """`simprod serve` in a process of its own, with two models and an index."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.is_warm = folder, False
         (folder / "models.config").write_text(
             CONFIG.format(tiny=folder / "tiny", encoder=folder / "encoder")
         )
@@ -164,8 +164,9 @@ def lives_on(served):
     for sign in ("calling application", "in ASGI", "in thread", "never retrieved"):
         assert f"Exception {sign}" not in told, told[-3000:]
     assert served.process.poll() is None
-    # What it grows by at first is buffers of threads and allocators.
-    assert served.megabytes() < before + 100
+    # At first it grows by the buffers of threads and allocators: by 10 %, measured.
+    assert served.megabytes() < before * (1.05 if served.is_warm else 1.2)
+    served.is_warm = True
 
 
 def good_answers(served: Served) -> None:
@@ -217,6 +218,15 @@ def valid():
             )
         return made
 
+    def reload_in_full():
+        made = reload()
+        tiny, encoder = made.config.model_config_list.config
+        encoder.ClearField("model_platform")
+        encoder.model_type = 1
+        tiny.model_version_policy.specific.versions.append(1)
+        tiny.version_labels["stable"] = 1
+        return made
+
     def product(title="x"):
         made = pb.Product(title=title, image_bytes=b"GIF8")
         made.attributes.update({"Brand": "acme", "price": 3})
@@ -244,6 +254,7 @@ def valid():
         "Metadata": metadata,
         "Status": status,
         "Reload": reload,
+        "Reload in full": reload_in_full,
         "Similar": query,
         "Add": add,
         "Remove": lambda: pb.RemoveRequest(ids=["p1", "p2"], allow_missing=True),
@@ -260,6 +271,7 @@ METHODS = {
     "Metadata": f"{PREDICTION}/GetModelMetadata",
     "Status": f"{MODELS}/GetModelStatus",
     "Reload": f"{MODELS}/HandleReloadConfigRequest",
+    "Reload in full": f"{MODELS}/HandleReloadConfigRequest",
     "Similar": f"{SIMILAR}/Similar",
     "Add": f"{SIMILAR}/Add",
     "Remove": f"{SIMILAR}/Remove",
@@ -291,9 +303,13 @@ CONDITIONS = [
     "(",
     "price IN (SELECT 1)",
 ]
-texts = st.sampled_from(
-    [*WORDS, *CONDITIONS, "", "\0", "\U0001f600" * 700, "/\0"]
-) | st.text(max_size=6)
+ODD_TEXTS = ["", "\0", "/\0", "\U0001f600" * 700, "x" * 5000, "/proc"]
+texts = (
+    st.sampled_from(WORDS)
+    | st.sampled_from(CONDITIONS)
+    | st.sampled_from(ODD_TEXTS)
+    | st.text(max_size=6)
+)
 EDGES = [0, 1, 2, 3, 5, 7, 57, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1]
 INTEGERS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -433,7 +449,7 @@ def send(served: Served, method: str, message: bytes) -> None:
         assert "metadata size" not in text
 
 
-@settings(FUZZ, max_examples=350)
+@settings(FUZZ, max_examples=500)
 @given(call=grpc_messages(["Predict", "Sum", "Echo", "Matmul"]))
 def test_no_predict_breaks_the_server(served, call):
     send(served, *call)
@@ -446,7 +462,7 @@ def test_no_question_about_models_breaks_the_server(served, call):
 
 
 @settings(FUZZ, max_examples=150)
-@given(call=grpc_messages(["Reload"]))
+@given(call=grpc_messages(["Reload", "Reload in full"]))
 def test_no_configuration_breaks_the_server(served, call):
     send(served, *call)
 

@@ -465,6 +465,33 @@ def test_closing_waits_for_what_runs(predictor):
         httpx.post(url, json={"instances": [1]})
 
 
+def test_a_bound_port_is_taken_and_refuses_connections_until_the_start():
+    server = RestServer(lambda *_: None)
+    server.bind()
+    try:
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", server.port))
+        with pytest.raises(OSError, match="in use"), socket.socket() as other:
+            other.bind(("127.0.0.1", server.port))
+    finally:
+        server.close()
+    socket.create_server(("127.0.0.1", server.port)).close()
+
+
+def test_two_that_bound_one_port_cannot_both_listen():
+    first = RestServer(lambda *_: None)
+    first.bind()
+    second = RestServer(lambda *_: None, port=first.port)
+    second.bind()
+    first.start()
+    try:
+        with pytest.raises(ServingError, match="REST cannot listen on"):
+            second.start()
+    finally:
+        second.close()
+        first.close()
+
+
 def test_a_taken_port_is_told_with_the_way_out(port, predictor):
     server = RestServer(lambda *_: None, port=port)
     with pytest.raises(ValueError, match="no port before start"):

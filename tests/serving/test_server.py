@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -112,11 +113,19 @@ def test_a_taken_port_is_told_before_models_load(models):
             assert predicted(channel) == 4.0
 
 
-def test_a_taken_rest_port_ends_the_start(models):
+def test_a_taken_rest_port_is_told_before_models_load(models, caplog):
     with Server(options(models, rest_port=0)) as server:
         second = Server(options(models, rest_port=server.rest_port))
-        with pytest.raises(ServingError, match="REST cannot listen on"):
+        caplog.clear()
+        with (
+            caplog.at_level(logging.INFO),
+            pytest.raises(
+                ServingError,
+                match=f"REST cannot listen on 127.0.0.1:{server.rest_port}: ",
+            ),
+        ):
             second.start()
+    assert "Loading" not in caplog.text
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path):

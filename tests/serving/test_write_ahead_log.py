@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -186,6 +187,13 @@ def test_the_oldest_file_is_dropped_first(log, monkeypatch):
     )
     log.drop_before(3)
     assert seen == [["2.log", "3.log"], ["3.log"]]
+
+
+def test_a_full_disk_at_the_start_names_the_file(tmp_path):
+    (tmp_path / ".1.log").symlink_to("/dev/full")
+    log = WriteAheadLog(tmp_path)
+    with contextlib.closing(log), pytest.raises(OSError, match=r"No space.*/1\.log'"):
+        log.begin(HEADER)
 
 
 def test_a_full_disk_leaves_the_log_as_it_was_and_usable(log, monkeypatch):

@@ -66,8 +66,6 @@ def test_a_version_that_fails_to_load_is_a_page_all_the_same(rest, new_model):
         (folder / "saved_model.pb").write_bytes(b"cut")
 
     model.put(2, extra=cut)
-    if not model.target.is_ours:
-        pytest.skip("TensorFlow Serving tries five more times, a minute apart")
 
     def is_told():
         content = page(rest.get(f"/v1/models/{model.name}"))
