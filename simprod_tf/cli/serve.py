@@ -15,9 +15,9 @@ from simprod_tf.cli.console import options, say
 if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    from simprod_tf.serving.limits import Gate
-    from simprod_tf.serving.server import ServeOptions, Server
-    from simprod_tf.serving.similar_server import SimilarParts
+    from simprod_tf.serving.server.limits import Gate
+    from simprod_tf.serving.server.server import ServeOptions, Server
+    from simprod_tf.serving.similar.parts import SimilarParts
 
 MODELS, PORTS, CHANGES = "Models", "Ports", "Changes while it serves"
 REQUESTS, SIMILAR = "Requests", "Similar products"
@@ -207,9 +207,9 @@ def serve(
 
     Example: `simprod serve --model shop=saved_models/shop --port 8500 --rest-port 8501`
     """
-    from simprod_tf.serving import config
-    from simprod_tf.serving.limits import MIB, Gate, Limits
-    from simprod_tf.serving.server import ServeOptions
+    from simprod_tf.serving.models import config
+    from simprod_tf.serving.server.limits import MIB, Gate, Limits
+    from simprod_tf.serving.server.server import ServeOptions
 
     if batching_parameters_file is not None and not enable_batching:
         raise typer.BadParameter("--batching-parameters-file needs --enable-batching.")
@@ -273,7 +273,7 @@ def _logged() -> Iterator[None]:
 
 def _models(named: Sequence[str] | None, config_file: Path | None) -> ModelServerConfig:
     """Returns the models of the options, or of the file."""
-    from simprod_tf.serving.config import models_of, read_models_config
+    from simprod_tf.serving.models.config import models_of, read_models_config
 
     if (not named) == (config_file is None):
         raise typer.BadParameter(
@@ -317,8 +317,8 @@ def _similar(
     log: Path | None,
 ) -> SimilarParts:
     """Opens the service of similar products."""
-    from simprod_tf.serving.similar_bundle import BundleOptions
-    from simprod_tf.serving.similar_server import similar_parts
+    from simprod_tf.serving.similar.bundle import BundleOptions
+    from simprod_tf.serving.similar.parts import similar_parts
 
     opened = BundleOptions(
         encoder, index, decisions, log, poll_seconds=served.poll_seconds
@@ -334,7 +334,7 @@ def _run(
     drain_seconds: float,
 ) -> None:
     """Serves until a signal comes."""
-    from simprod_tf.serving.server import Server, signalled
+    from simprod_tf.serving.server.server import Server, signalled
 
     # Closed last, once no request uses it: then it writes what was added.
     with contextlib.closing(similar) if similar else contextlib.nullcontext():

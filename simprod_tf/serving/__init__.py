@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simprod_tf.serving.client import Client
-    from simprod_tf.serving.client_async import AsyncClient
-    from simprod_tf.serving.client_channel import Tls
-    from simprod_tf.serving.client_error import (
+    from simprod_tf.serving.client.async_client import AsyncClient
+    from simprod_tf.serving.client.channel import Tls
+    from simprod_tf.serving.client.client import Client
+    from simprod_tf.serving.client.error import (
         DeadlineError,
         NotFoundError,
         UnavailableError,
@@ -29,14 +29,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AsyncClient": "client_async",
-    "Client": "client",
-    "DeadlineError": "client_error",
-    "NotFoundError": "client_error",
+    "AsyncClient": "client.async_client",
+    "Client": "client.client",
+    "DeadlineError": "client.error",
+    "NotFoundError": "client.error",
     "ServingError": "status",
-    "Tls": "client_channel",
-    "UnavailableError": "client_error",
-    "VersionChangedError": "client_error",
+    "Tls": "client.channel",
+    "UnavailableError": "client.error",
+    "VersionChangedError": "client.error",
 }
 
 

@@ -89,7 +89,7 @@ def reach(models, config):
 
 
 def test_the_steps_of_the_canary_are_accepted_one_after_the_other(two_versions):
-    from simprod_tf.serving.models import Models
+    from simprod_tf.serving.models.models import Models
 
     first, *others = steps()
     assert first[0] == "start"
@@ -105,7 +105,7 @@ def test_the_steps_of_the_canary_are_accepted_one_after_the_other(two_versions):
 
 
 def test_a_canary_without_the_step_before_is_refused(two_versions):
-    from simprod_tf.serving.models import Models
+    from simprod_tf.serving.models.models import Models
     from simprod_tf.serving.status import ServingError
 
     first, _, third, *_ = steps()

@@ -75,7 +75,7 @@ def test_the_first_configuration_needs_version_1_alone():
 
 
 def test_batching_is_what_tensorflow_serving_accepts():
-    from simprod_tf.serving.config import read_batching
+    from simprod_tf.serving.models.config import read_batching
 
     found = read_batching(SERVING / "batching.config")
     sizes = list(found.allowed_batch_sizes)
@@ -86,7 +86,7 @@ def test_batching_is_what_tensorflow_serving_accepts():
 
 
 def test_prometheus_scrapes_where_the_metrics_are(compose, kubernetes):
-    from simprod_tf.serving.config import read_monitoring
+    from simprod_tf.serving.models.config import read_monitoring
 
     assert read_monitoring(SERVING / "monitoring.config") == METRICS
     (job,) = documents("prometheus.yml")[0]["scrape_configs"]
@@ -101,7 +101,7 @@ def test_prometheus_scrapes_where_the_metrics_are(compose, kubernetes):
 
 
 def test_the_ssl_template_takes_pem_files_by_its_own_command(tmp_path):
-    from simprod_tf.serving.config import read_ssl
+    from simprod_tf.serving.models.config import read_ssl
 
     pems = {
         name: f"-----BEGIN {name}-----\nAb+/{name}==\n-----END {name}-----\n"

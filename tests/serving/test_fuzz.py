@@ -42,7 +42,7 @@ from simprod_tf.serving.protos import similar_products_pb2 as pb
 pytestmark = pytest.mark.slow
 
 _spec = importlib.util.spec_from_file_location(
-    "similar_process", Path(__file__).with_name("similar_process.py")
+    "similar_process", Path(__file__).with_name("similar") / "similar_process.py"
 )
 shop = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(shop)

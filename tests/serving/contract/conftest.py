@@ -258,8 +258,8 @@ def models_folder(tmp_path_factory):
 @contextlib.contextmanager
 def _ours(folder: Path, **options: Any) -> Iterator[Target]:
     """Serves the models of a folder in this process, at free ports."""
-    from simprod_tf.serving.config import read_models_config
-    from simprod_tf.serving.server import ServeOptions, Server
+    from simprod_tf.serving.models.config import read_models_config
+    from simprod_tf.serving.server.server import ServeOptions, Server
 
     chosen = {
         "models": read_models_config(folder / "models.config"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simprod_tf.serving.config import read_batching
+from simprod_tf.serving.models.config import read_batching
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 PATIENCE_S = 60

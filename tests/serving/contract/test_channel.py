@@ -12,8 +12,8 @@ from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from simprod_tf.serving.config import read_ssl
-from simprod_tf.serving.limits import Limits
+from simprod_tf.serving.models.config import read_ssl
+from simprod_tf.serving.server.limits import Limits
 
 MIB = 1024**2
 LATE = grpc.StatusCode.DEADLINE_EXCEEDED

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from simprod_tf.errors import InputError
-from simprod_tf.serving.config import read_models_config
+from simprod_tf.serving.models.config import read_models_config
 from simprod_tf.serving.status import ServingError
 
 NOT_FOUND = grpc.StatusCode.NOT_FOUND

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from simprod_tf.serving.limits import Limits
+from simprod_tf.serving.server.limits import Limits
 
 TINY = "/v1/models/tiny"
 PATIENCE_S = 60

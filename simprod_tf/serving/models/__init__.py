@@ -1,0 +1,1 @@
+"""What is served: configurations, versions and how they are loaded."""

@@ -1,0 +1,1 @@
+"""The server: Predict, its limits, gRPC, and the whole."""

@@ -1,0 +1,1 @@
+"""simprod.v1.SimilarProducts: encoder, index and thresholds together, and a log."""
