@@ -51,7 +51,14 @@ ADDS = (2.0, 3.0)
 
 
 def save_models(folders: Mapping[Path, float]) -> None:
-    """Saves a SavedModel in each folder, which adds the folder's number."""
+    """Saves a SavedModel of five signatures in each folder; `add` is the folder's.
+
+    serving_default: x [B] float32 -> y [B] float32: x / 2 + add
+    sum:    a, b [B] float32 -> total [B], difference [B] float32
+    echo:   text [B] string -> text [B] string, text_bytes [B] string
+    matmul: m [B, 3] float32 -> out [B, 2] float32: m[:, 0] + m[:, 2], m[:, 1] + m[:, 2]
+    slow:   steps [] int32 -> done [] int32: that many products of 64x64 matrices
+    """
     import tensorflow as tf
 
     vector, word = (tf.TensorSpec([None], kind) for kind in (tf.float32, tf.string))
