@@ -6,199 +6,76 @@ import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING
 
 import typer
 
 from simprod_tf.cli.console import options, say
+from simprod_tf.cli.serve_options import (
+    CONCURRENCY,
+    CONCURRENCY_WITH_BATCHING,
+    AllowLabelsForUnavailable,
+    BatchingParametersFile,
+    Concurrency,
+    Decisions,
+    DrainSeconds,
+    EnableBatching,
+    FileSystemPollWaitSeconds,
+    Host,
+    Index,
+    IndexModel,
+    Log,
+    MaxMessageMb,
+    ModelConfigFile,
+    ModelConfigFilePollWaitSeconds,
+    Models,
+    MonitoringConfigFile,
+    Port,
+    Queue,
+    RestApiEnableCorsSupport,
+    RestPort,
+    RestTimeout,
+    SslConfigFile,
+    UnixSocket,
+)
 
 if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+    from simprod_tf.serving.protos.server_config_pb2 import BatchingParameters
     from simprod_tf.serving.server.limits import Gate
     from simprod_tf.serving.server.server import ServeOptions, Server
     from simprod_tf.serving.similar.parts import SimilarParts
 
-MODELS, PORTS, CHANGES = "Models", "Ports", "Changes while it serves"
-REQUESTS, SIMILAR = "Requests", "Similar products"
-# With batches, those that wait for others run nothing.
-CONCURRENCY, CONCURRENCY_WITH_BATCHING = 8, 64
-
 
 def serve(
-    model: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            metavar="NAME=PATH",
-            help="A model: the folder that holds its versions. Give it once a model.",
-            rich_help_panel=MODELS,
-        ),
-    ] = None,
-    model_config_file: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="TF Serving's models.config, in place of --model.",
-            rich_help_panel=MODELS,
-        ),
-    ] = None,
-    host: Annotated[
-        str,
-        typer.Option(
-            help="Where to listen; 0.0.0.0 is every network.", rich_help_panel=PORTS
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="gRPC's port; 0 is any free one.",
-            rich_help_panel=PORTS,
-        ),
-    ] = 8500,
-    rest_port: Annotated[
-        int,
-        typer.Option(
-            min=-1, max=65535, help="REST's port; -1 is no REST.", rich_help_panel=PORTS
-        ),
-    ] = 8501,
-    unix_socket: Annotated[
-        Optional[Path],
-        typer.Option(help="A socket that gRPC listens on, too.", rich_help_panel=PORTS),
-    ] = None,
-    ssl_config_file: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="TF Serving's ssl.config: TLS for gRPC.", rich_help_panel=PORTS
-        ),
-    ] = None,
-    model_config_file_poll_wait_seconds: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="Read --model-config-file this often; 0 is once.",
-            rich_help_panel=CHANGES,
-        ),
-    ] = 0,
-    rest_api_enable_cors_support: Annotated[
-        bool,
-        typer.Option(
-            "--rest-api-enable-cors-support",
-            help="Let web pages of other origins ask REST.",
-            rich_help_panel=PORTS,
-        ),
-    ] = False,
-    file_system_poll_wait_seconds: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="Look for versions this often; 0 is once.",
-            rich_help_panel=CHANGES,
-        ),
-    ] = 1,
-    allow_version_labels_for_unavailable_models: Annotated[
-        bool,
-        typer.Option(
-            "--allow-version-labels-for-unavailable-models",
-            help="Take a new label before its version is loaded.",
-            rich_help_panel=CHANGES,
-        ),
-    ] = False,
-    enable_batching: Annotated[
-        bool,
-        typer.Option(
-            "--enable-batching",
-            help="Join requests into batches.",
-            rich_help_panel=REQUESTS,
-        ),
-    ] = False,
-    batching_parameters_file: Annotated[
-        Optional[Path],
-        typer.Option(help="TF Serving's batching.config.", rich_help_panel=REQUESTS),
-    ] = None,
-    max_message_mb: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=2047,
-            help="The largest request or answer, in MiB.",
-            rich_help_panel=REQUESTS,
-        ),
-    ] = 64,
-    concurrency: Annotated[
-        Optional[int],
-        typer.Option(
-            min=1,
-            help=f"Requests that run at once. [default: {CONCURRENCY}; with batching "
-            f"{CONCURRENCY_WITH_BATCHING}]",
-            rich_help_panel=REQUESTS,
-        ),
-    ] = None,
-    queue: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Requests that may wait; more are refused.",
-            rich_help_panel=REQUESTS,
-        ),
-    ] = 64,
-    rest_timeout: Annotated[
-        float,
-        typer.Option(
-            min=0.001,
-            help="Seconds that REST gives a request.",
-            rich_help_panel=REQUESTS,
-        ),
-    ] = 30,
-    drain_seconds: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            help="At SIGTERM, give running requests this long.",
-            rich_help_panel=REQUESTS,
-        ),
-    ] = 30,
-    monitoring_config_file: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="TF Serving's monitoring.config: metrics at REST's port.",
-            rich_help_panel=REQUESTS,
-        ),
-    ] = None,
-    index: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="Answer Similar, Add and Remove from the index published here.",
-            rich_help_panel=SIMILAR,
-        ),
-    ] = None,
-    index_model: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="NAME",
-            help="The model that made --index, where there are several.",
-            rich_help_panel=SIMILAR,
-        ),
-    ] = None,
-    decisions: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="For --index: `simprod threshold`'s file.", rich_help_panel=SIMILAR
-        ),
-    ] = None,
-    log: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="For --index: what was added; by default in its folder.",
-            rich_help_panel=SIMILAR,
-        ),
-    ] = None,
+    model: Models = None,
+    model_config_file: ModelConfigFile = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8500,
+    rest_port: RestPort = 8501,
+    unix_socket: UnixSocket = None,
+    ssl_config_file: SslConfigFile = None,
+    model_config_file_poll_wait_seconds: ModelConfigFilePollWaitSeconds = 0,
+    rest_api_enable_cors_support: RestApiEnableCorsSupport = False,
+    file_system_poll_wait_seconds: FileSystemPollWaitSeconds = 1,
+    allow_version_labels_for_unavailable_models: AllowLabelsForUnavailable = False,
+    enable_batching: EnableBatching = False,
+    batching_parameters_file: BatchingParametersFile = None,
+    max_message_mb: MaxMessageMb = 64,
+    concurrency: Concurrency = None,
+    queue: Queue = 64,
+    rest_timeout: RestTimeout = 30,
+    drain_seconds: DrainSeconds = 30,
+    monitoring_config_file: MonitoringConfigFile = None,
+    index: Index = None,
+    index_model: IndexModel = None,
+    decisions: Decisions = None,
+    log: Log = None,
 ) -> None:
     """Serve models over gRPC and REST, with TF Serving's API, files and answers.
 
-    For machines where TF Serving is not at hand; clients cannot tell them apart.
+    For machines where TF Serving is not at hand; clients ask both alike.
 
     TF Serving's flags keep their names, with hyphens, such as
     --model-config-file-poll-wait-seconds, --file-system-poll-wait-seconds,
@@ -211,19 +88,14 @@ def serve(
     from simprod_tf.serving.server.limits import MIB, Gate, Limits
     from simprod_tf.serving.server.server import ServeOptions
 
-    if batching_parameters_file is not None and not enable_batching:
-        raise typer.BadParameter("--batching-parameters-file needs --enable-batching.")
     if model_config_file_poll_wait_seconds and model_config_file is None:
         raise typer.BadParameter(
             "--model-config-file-poll-wait-seconds needs --model-config-file."
         )
     if concurrency is None:
         concurrency = CONCURRENCY_WITH_BATCHING if enable_batching else CONCURRENCY
-    batching, metrics_path, ssl = None, None, None
-    if enable_batching:
-        batching = config.BatchingParameters()
-    if batching_parameters_file is not None:
-        batching = config.read_batching(batching_parameters_file)
+    batching = _batching(enable_batching, batching_parameters_file)
+    metrics_path, ssl = None, None
     if monitoring_config_file is not None:
         metrics_path = config.read_monitoring(monitoring_config_file)
     if ssl_config_file is not None:
@@ -290,6 +162,17 @@ def _models(named: Sequence[str] | None, config_file: Path | None) -> ModelServe
             raise typer.BadParameter(f"--model names {name} twice.")
         paths[name] = path
     return models_of(paths)
+
+
+def _batching(enabled: bool, parameters: Path | None) -> BatchingParameters | None:
+    """Returns how requests are joined; None where they are not."""
+    from simprod_tf.serving.models import config
+
+    if parameters is None:
+        return config.BatchingParameters() if enabled else None
+    if not enabled:
+        raise typer.BadParameter("--batching-parameters-file needs --enable-batching.")
+    return config.read_batching(parameters)
 
 
 def _encoder_folder(models: ModelServerConfig, name: str | None) -> Path:

@@ -114,6 +114,7 @@ class Servable:
         folder: Path,
         *,
         options: SessionOptions = SessionOptions(),
+        only: str | None = None,
     ) -> Servable:
         """Returns a version, loaded and warmed by the requests that come with it.
 
@@ -122,6 +123,7 @@ class Servable:
             version: its number.
             folder: of the version: a SavedModel.
             options: sizes of thread pools.
+            only: the one signature that will be run; by default all are warmed.
 
         Raises:
             ModelError: it cannot be loaded, or a warm-up request fails.
@@ -133,7 +135,7 @@ class Servable:
             servable = cls(
                 name, version, folder=folder, session=session, meta_graph=meta_graph
             )
-            _warm_up(servable)
+            _warm_up(servable, only)
         except BaseException:
             _free(session)
             raise
@@ -257,8 +259,8 @@ def _register_scann(folder: Path) -> None:
         ) from error
 
 
-def _warm_up(servable: Servable) -> None:
-    """Runs the requests that come with a version.
+def _warm_up(servable: Servable, only: str | None) -> None:
+    """Runs the requests that come with a version, of one signature or of all.
 
     TensorFlow optimises a signature's graph when it first runs; that run can take a
     thousand times as long as those that follow.
@@ -266,6 +268,8 @@ def _warm_up(servable: Servable) -> None:
     count = 0
     for count, request in enumerate(read_warmup(servable.folder), start=1):
         key = request.model_spec.signature_name or _DEFAULT_SIGNATURE
+        if only not in (None, key):
+            continue
         try:
             inputs = {
                 name: tf.make_ndarray(proto) for name, proto in request.inputs.items()

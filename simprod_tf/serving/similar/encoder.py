@@ -151,7 +151,8 @@ def open_encoder(model: str | Path, fingerprint: str) -> RawEncoder:
         manifest: dict[str, Any] = read_manifest(folder, kind=KIND)
         if manifest["fingerprint"] == fingerprint:
             number = int(folder.name) if folder.name.isdigit() else 0
-            return RawEncoder(Servable.load("similar", number, folder))
+            servable = Servable.load("similar", number, folder, only=_SIGNATURE)
+            return RawEncoder(servable)
         found[folder.name] = manifest["fingerprint"]
     versions = ", ".join(f"{name}: {one}" for name, one in found.items())
     raise FingerprintError(

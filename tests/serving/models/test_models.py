@@ -170,10 +170,11 @@ def test_a_broken_version_leaves_the_old_one_serving_until_it_is_mended(
 ):
     tiny_model(tmp_path, 1)
     models = started(config_of({"shop": tmp_path}))
-    (tmp_path / "2").mkdir()
+    (tmp_path / "aside").mkdir()
+    (tmp_path / "aside" / "saved_model.pb").write_text("no model")
     with caplog.at_level(logging.ERROR, logger="simprod_tf"):
-        (tmp_path / "2" / "saved_model.pb").write_text("no model")
-        until(lambda: 2 in states(models) and states(models)[2] == "END")
+        (tmp_path / "aside").rename(tmp_path / "2")
+        until(lambda: states(models).get(2) == "END" and caplog.records)
     assert answer(models) == 4
     (status,) = models.status("shop", 2)
     assert "2 cannot be loaded: " in status.status.error_message
