@@ -13,12 +13,16 @@ class BuildWithStubs(build_py):
     """Writes the stubs beside their .proto, as an editable install needs them."""
 
     def run(self):
+        import grpc_tools
         from grpc_tools import protoc
 
+        includes = [HERE, Path(grpc_tools.__file__).parent / "_proto"]
         for proto in sorted(PROTOS.glob("*.proto")):
             options = [f"--{kind}_out={HERE}" for kind in ("python", "grpc_python")]
-            if protoc.main(["protoc", f"-I{HERE}", *options, str(proto)]):
-                raise RuntimeError(f"{proto} cannot be compiled.")
+            paths = [f"-I{folder}" for folder in includes]
+            if protoc.main(["protoc", *paths, *options, str(proto)]):
+                # An Exception would be swallowed where the install is editable.
+                raise SystemExit(f"{proto} cannot be compiled.")
         super().run()
 
 
