@@ -128,14 +128,15 @@ def _floats(leaves: list[Any], dtype: tf.DType) -> np.ndarray:
         for leaf in leaves:
             if type(leaf) is int and abs(leaf) > largest_whole:
                 raise _lossy(leaf, dtype)
-    doubles = np.array(leaves, np.float64)
-    largest = float(dtype.max)
-    if not (np.abs(doubles) <= largest).all():
+    with np.errstate(over="ignore"):
+        # Rounded first: the shortest text of the largest float32 lies above it.
+        numbers = np.array(leaves, np.float64).astype(dtype.as_numpy_dtype)
+    if np.isinf(numbers).any():
         constants = {id(constant) for constant in CONSTANTS.values()}
-        for leaf in leaves:
-            if not abs(leaf) <= largest and id(leaf) not in constants:
+        for leaf, number in zip(leaves, numbers):
+            if np.isinf(number) and id(leaf) not in constants:
                 raise invalid(TOO_BIG) if math.isinf(leaf) else _lossy(leaf, dtype)
-    return doubles.astype(dtype.as_numpy_dtype)
+    return numbers
 
 
 def _bytes(leaf: Any) -> bytes:

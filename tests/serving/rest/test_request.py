@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
@@ -251,6 +251,7 @@ SHAPES = arrays.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=4)
 
 @settings(max_examples=60, deadline=None)
 @given(arrays.arrays(np.float32, SHAPES, elements=st.floats(width=32)))
+@example(np.array([np.finfo(np.float32).max, np.finfo(np.float32).tiny], np.float32))
 def test_float32_come_back_bit_for_bit(array):
     values = json.dumps(json.loads(columns_json({"x": array}))["outputs"])
     again = read(f'{{"inputs": {values}}}', x=tf.float32)["x"]
