@@ -75,7 +75,7 @@ def test_the_suite_holds_for_simprod_serve_in_a_process_of_its_own(tmp_path):
         killer = threading.Timer(PATIENCE_S, server.kill)
         killer.start()
         try:
-            line = server.stderr.readline()
+            line = next(one for one in server.stderr if "gRPC at" in one)
             # Its log is read, lest it wait for a full pipe.
             log = threading.Thread(target=server.stderr.read)
             log.start()
