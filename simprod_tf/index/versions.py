@@ -294,6 +294,12 @@ def _read_current(root: Path) -> _Current | None:
 
 
 def _known_current(root: Path) -> _Current:
+    if root.is_file():
+        raise InputError(
+            "is a file, expected a folder of versions, as `simprod index --publish "
+            "FOLDER` makes it.",
+            path=root,
+        )
     state = _read_current(root)
     if state is None and (root / MANIFEST_NAME).is_file():
         raise ModelError(

@@ -250,6 +250,13 @@ def test_one_index_is_told_from_a_folder_of_versions(root):
         open_current(root / "3")
 
 
+def test_a_file_is_no_folder_of_versions(tmp_path):
+    path = tmp_path / "catalog.csv"
+    path.write_text("id\n")
+    with pytest.raises(InputError, match="is a file, expected a folder of versions"):
+        current_folder(path)
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"version": "x"}'])
 def test_a_damaged_current_file_tells_the_way_out(root, content):
     (root / "current").write_text(content)
