@@ -11,7 +11,7 @@ import asyncio
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import grpc
@@ -55,6 +55,8 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 # One more than the gate's default lets in and queues, so that the gate refuses.
 THREADS = 73
 
+Answer = TypeVar("Answer")
+
 
 def rest_app(
     predictor: Predictor,
@@ -76,7 +78,7 @@ def rest_app(
         metrics: Counts the requests.
         metrics_path: Where their page is, this exact path; None for nowhere.
         routes: Further ones, asked first. They may raise ServingError and
-            HTTPException, which become `{"error": ...}`.
+            HTTPException, which become `{"error": ...}`; `in_worker` runs their work.
         timeout: Seconds that a request may take, its body's arrival included.
         max_body_bytes: Of any route's request, as it comes and once inflated.
         threads: How many requests are worked on at once; more than the predictor's
@@ -84,7 +86,9 @@ def rest_app(
         enable_cors: Lets pages of other origins ask, as TF Serving's
             --rest_api_enable_cors_support does.
     """
-    api = _Api(predictor, models, metrics, timeout, max_body_bytes, threads)
+    # Half the CPU of anyio's threads, which do more for each call.
+    workers = ThreadPoolExecutor(threads, thread_name_prefix="rest")
+    api = _Api(predictor, models, metrics, timeout, max_body_bytes, workers)
     own: list[BaseRoute] = [*routes]
     if metrics_path is not None:
         own.append(Route(metrics_path, _metrics_page(metrics), methods=["GET"]))
@@ -111,7 +115,19 @@ def rest_app(
         },
     )
     app.router.redirect_slashes = False
+    app.state.workers = workers
     return app
+
+
+async def in_worker(
+    workers: ThreadPoolExecutor, function: Callable[..., Answer], *args: Any
+) -> Answer:
+    """Returns what a function does, run in one of the app's threads.
+
+    A route finds them as `request.app.state.workers`. They are more than the gate
+    takes, so that requests wait in it, where they are counted and refused.
+    """
+    return await asyncio.get_running_loop().run_in_executor(workers, function, *args)
 
 
 class _Api:
@@ -124,12 +140,11 @@ class _Api:
         metrics: Metrics,
         timeout: float,
         max_body_bytes: int,
-        threads: int,
+        workers: ThreadPoolExecutor,
     ) -> None:
         self._predictor, self._models, self._metrics = predictor, models, metrics
         self._timeout, self._max_body_bytes = timeout, max_body_bytes
-        # Half the CPU of anyio's threads, which do more for each call.
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="rest")
+        self._workers = workers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -228,8 +243,7 @@ class _Api:
         return (rows_json if is_row_form(parsed) else columns_json)(outputs)
 
     async def _in_thread(self, function: Callable[..., bytes], *args: Any) -> bytes:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, function, *args)
+        return await in_worker(self._workers, function, *args)
 
 
 def _metrics_page(metrics: Metrics) -> Any:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import anyio.to_thread
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -23,6 +22,7 @@ from starlette.routing import Route
 
 from simprod_tf.serving.protos import similar_products_pb2 as pb
 from simprod_tf.serving.protos import similar_products_pb2_grpc as pb_grpc
+from simprod_tf.serving.rest.app import in_worker
 from simprod_tf.serving.server.grpc_services import aborting, timeout_of
 from simprod_tf.serving.server.limits import Deadline, Gate, Limits
 from simprod_tf.serving.similar.bundle import Bundle, BundleOptions
@@ -164,7 +164,7 @@ def _routes(service: _Gated, timeout: float) -> tuple[Route, ...]:
                 message = from_json(body, messages[method]())
                 return service.answer(method, message, deadline.left())
 
-            return _json(await anyio.to_thread.run_sync(work))
+            return _json(await in_worker(request.app.state.workers, work))
 
         return answer
 
@@ -172,8 +172,9 @@ def _routes(service: _Gated, timeout: float) -> tuple[Route, ...]:
         message = pb.StatusRequest(
             fingerprint=request.query_params.get("fingerprint", "")
         )
+        workers = request.app.state.workers
         return _json(
-            await anyio.to_thread.run_sync(service.answer, "Status", message, timeout)
+            await in_worker(workers, service.answer, "Status", message, timeout)
         )
 
     return (

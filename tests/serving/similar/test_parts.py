@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,14 +40,14 @@ MUG = {"product": {"title": "mug"}}
 class Fronts:
     """A service over three products, and both ways to it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, queue=0):
         self.root = folder / "root"
         publish(shop.index_of(["mug", "cup", "shoe"], attributes=ATTRIBUTES), self.root)
         options = BundleOptions(folder, self.root, poll_seconds=0)
         self.bundle = Bundle(
             options, open_encoder=lambda model, fingerprint: shop.FakeEncoder()
         )
-        self.gate = Gate(Limits(concurrency=1, queue=0))
+        self.gate = Gate(Limits(concurrency=1, queue=queue))
         self.parts = parts_of(
             self.bundle, limits=SimilarLimits(k=20), gate=self.gate, timeout=20.0
         )
@@ -217,6 +218,28 @@ def test_beyond_the_gate_a_request_is_refused(fronts):
         assert code == "RESOURCE_EXHAUSTED"
         assert fronts.rest.get("/simprod/v1/status").status_code == 429
     assert fronts.stub.Status(pb.StatusRequest(), timeout=30).num_products == 3
+
+
+@pytest.fixture
+def with_queue(tmp_path):
+    one = Fronts(tmp_path, queue=60)
+    yield one
+    one.close()
+
+
+def test_requests_over_rest_wait_in_the_gate_however_many(with_queue):
+    # More than anyio has threads, 40, in which they would wait unseen.
+    gate = with_queue.gate
+    status = f"http://127.0.0.1:{with_queue.rest_server.port}/simprod/v1/status"
+    with ThreadPoolExecutor(60) as callers:
+        with gate.enter():
+            answers = [callers.submit(httpx.get, status, timeout=20) for _ in range(60)]
+            end = time.monotonic() + 20
+            while gate.waiting < 60:
+                assert time.monotonic() < end, gate.waiting
+                time.sleep(0.005)
+            assert httpx.get(status, timeout=20).status_code == 429
+        assert {one.result().status_code for one in answers} == {200}
 
 
 def test_a_deadline_is_the_clients(fronts):
