@@ -29,11 +29,12 @@ ALLOWED = {
     "matching": BASE | {"data", "engine", "index"},
     "serving": BASE
     | {"data", "engine", "export", "features", "index", "matching", "trained"},
+    "decider": BASE | {"data", "matching"},
     "negatives": BASE | {"data", "index"},
     "evaluation": BASE | {"data", "index", "matching"},
     "pipeline": BASE
     | {"data", "engine", "evaluation", "export", "features", "index", "matching"}
-    | {"model", "trained", "training"},
+    | {"decider", "model", "trained", "training"},
     "cli": None,
     "__main__": None,
     "__init__": set(),
@@ -51,7 +52,9 @@ HEAVY = {
     "prometheus_client": {"serving"},
     "tensorflow_addons": {"model"},
     "scann": {"export", "index"},
-    "sklearn": {"matching"},
+    "sklearn": {"decider", "matching"},
+    "lightgbm": {"decider"},
+    "rapidfuzz": {"decider"},
     "gensim": {"features"},
     "torch": {"model"},
     "h5py": {"model"},
@@ -116,6 +119,7 @@ def test_nobody_imports_the_command_line():
         "simprod_tf.data.catalog",
         "simprod_tf.data.mining",
         "simprod_tf.data.synthetic",
+        "simprod_tf.decider.decider",
         "simprod_tf.index",
         "simprod_tf.index.exact_tf",
         "simprod_tf.matching.conflicts",

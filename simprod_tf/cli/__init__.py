@@ -12,16 +12,28 @@ from typing import Annotated
 import typer
 
 from simprod_tf import __version__
-from simprod_tf.cli import data, features, index, matching, model, train, weights
+from simprod_tf.cli import (
+    data,
+    decider,
+    features,
+    index,
+    matching,
+    model,
+    train,
+    weights,
+)
 from simprod_tf.cli.blend import blend
+from simprod_tf.cli.compare import compare
 from simprod_tf.cli.console import print_error, quiet
 from simprod_tf.cli.demo import demo
+from simprod_tf.cli.evaluate import evaluate
 from simprod_tf.cli.explain import explain
 from simprod_tf.cli.export_index import export_index
 from simprod_tf.cli.mining import mine
 from simprod_tf.cli.search import search
 from simprod_tf.cli.serve import serve
 from simprod_tf.cli.split import split
+from simprod_tf.cli.threshold import threshold
 from simprod_tf.cli.versions import rollback, versions
 from simprod_tf.errors import SimprodError
 
@@ -55,14 +67,16 @@ for command in (
     export_index,
     serve,
     search,
-    matching.threshold,
+    threshold,
     matching.match,
     versions,
     rollback,
     explain,
-    model.evaluate,
+    evaluate,
+    compare,
 ):
     app.command()(command)
+app.add_typer(decider.app)
 app.add_typer(weights.app)
 
 

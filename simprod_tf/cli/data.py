@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -86,61 +85,71 @@ def pairs(
 
 
 def convert(
-    layout: Annotated[str, typer.Argument(help="grocery-store or product-matching.")],
+    layout: Annotated[
+        str, typer.Argument(help="The data set's layout: a name from the list above.")
+    ],
     folder: Annotated[Path, typer.Argument(help="The data set, as it is published.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the catalogues and pairs.")],
+    out: Annotated[Path, typer.Argument(help="Folder for what is written.")],
     size: Annotated[
         Optional[str],
         typer.Option(
-            help="Of a product-matching set that comes in several: what follows "
-            "`train.txt.`, as small."
+            help="Of a product-matching or wdc set that comes in several, as small."
         ),
     ] = None,
 ) -> None:
-    """Turn a public data set's own layout into catalogues and pairs.
+    """Turn a public data set's own layout into catalogues, pairs and event logs.
 
-    A product-matching set gives one catalogue and the labelled pairs of each part.
-    Its parts share records, so figures on them compare with published ones alone.
+    Nothing is downloaded: where a file is missing, the error says where to get it and
+    under which terms. Nothing is written unless all of the set could be read.
+
+    Layouts, and what each gives:
+
+    - `grocery-store` (Grocery Store, 2019): a catalogue for each part
+
+    - `product-matching` (Ditto, 2021), `er-magellan` (DeepMatcher, 2018), `wdc` (Web
+    Data Commons, 2019 and later): one catalogue, and labelled pairs for each part
+
+    - `shopee` (Shopee Price Match, 2021): a catalogue with groups
+
+    - `stanford-online-products` (2016): a catalogue for each part
+
+    - `in-shop` (DeepFashion, 2016): train, query and gallery
+
+    - `retailrocket` (2016): an event log, and a catalogue of categories
+
+    - `yoochoose` (RecSys Challenge 2015): an event log
+
+    - `otto` (2022): an event log in Parquet; `simprod mine` reads OTTO's files as they
+    are, too
+
+    The parts of matching sets share records, so figures on them compare with published
+    ones alone.
 
     Example: `simprod convert grocery-store GroceryStoreDataset grocery`
 
     Example: `simprod convert product-matching wdc-computers wdc --size small`
+
+    Example: `simprod convert er-magellan Walmart-Amazon walmart`
+
+    Example: `simprod convert wdc wdc-lspc computers --size medium`
+
+    Example: `simprod convert shopee shopee-product-matching shopee`
+
+    Example: `simprod convert stanford-online-products Stanford_Online_Products sop`
+
+    Example: `simprod convert in-shop In-shop inshop`
+
+    Example: `simprod convert retailrocket ecommerce-dataset retailrocket`
+
+    Example: `simprod convert yoochoose yoochoose-data yoochoose`
+
+    Example: `simprod convert otto otto-recsys otto`
     """
-    from simprod_tf.data.formats import grocery_store
+    from simprod_tf.data.formats.layouts import convert_folder, find_layout
 
-    if layout == "product-matching":
-        _convert_product_matching(folder, out, size)
-        return
-    if layout != "grocery-store":
-        raise typer.BadParameter(
-            f"layout must be grocery-store or product-matching, got {layout!r}."
-        )
-    if size is not None:
-        raise typer.BadParameter("--size is for product-matching alone.")
-    for path in grocery_store.convert(folder, out):
-        say(f"Catalogue written to {path}")
-
-
-def _convert_product_matching(folder: Path, out: Path, size: str | None) -> None:
-    from simprod_tf.data.formats.product_matching import convert as convert_set
-
-    found = convert_set(folder, out, size=size)
-    say(
-        f"Catalogue of {found.catalog.num_rows:,} products written to "
-        f"{out / 'catalog.csv'}; the title is their {found.title_attribute!r}"
-    )
-    for part, labelled in found.pairs.items():
-        left_out = f"; left out: {_counted(labelled.dropped)}"
-        say(
-            f"{labelled} written to {out / f'pairs_{part}.csv'}"
-            f"{left_out if labelled.dropped else ''}"
-        )
-    for part, overlap in found.overlaps.items():
-        say(
-            f"{part} shares {overlap.records:,} of its {overlap.of_records:,} records "
-            f"and {overlap.pairs:,} of its {overlap.of_pairs:,} pairs with train"
-        )
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items())
+    with options():
+        find_layout(layout, size=size)
+    with bars() as progress:
+        done = convert_folder(layout, folder, out, size=size, progress=progress)
+    for note in done.notes:
+        say(note)

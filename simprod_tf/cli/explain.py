@@ -9,9 +9,14 @@ import typer
 
 from simprod_tf.cli.console import bars, print_rows, read_products, say
 from simprod_tf.cli.data import SkipBad
+from simprod_tf.cli.matching import Tables
 
 if TYPE_CHECKING:
     from simprod_tf.matching.explain import Explanation
+    from simprod_tf.pipeline.explain import DecidedBy
+
+# Of a decider's features; the page has more of them.
+_MOST = 12
 
 
 def explain(
@@ -35,6 +40,18 @@ def explain(
         Optional[list[Path]],
         typer.Option(help="Precomputed vectors that the encoder takes; repeatable."),
     ] = None,
+    decider: Annotated[
+        Optional[Path],
+        typer.Option(help="Folder of `simprod decider train`: it decides, and why."),
+    ] = None,
+    index: Annotated[
+        Optional[Path],
+        typer.Option(help="With --decider: the index that `match` works on."),
+    ] = None,
+    k: Annotated[
+        int, typer.Option("-k", min=1, help="With --index: candidates, as in `match`.")
+    ] = 10,
+    tables: Tables = "",
     skip_bad: SkipBad = False,
 ) -> None:
     """Show why two products are taken for similar, or are not.
@@ -44,6 +61,9 @@ def explain(
 
     Example: `simprod explain p000001 p000002 --catalog shop/catalog.csv --model
     saved_models/shop --decision decision.json`
+
+    Example: `simprod explain p000001 p000002 --catalog shop/catalog.csv --model
+    saved_models/shop --decider decider --index index`
     """
     from simprod_tf.data.vectors import read_vectors
     from simprod_tf.evaluation.explanation import write_explanation
@@ -51,7 +71,10 @@ def explain(
     from simprod_tf.matching.decisions import read_decisions, trained_decisions
     from simprod_tf.pipeline.explain import explain_pair
 
+    if decider is None and (index is not None or tables):
+        raise typer.BadParameter("--index and --tables go with --decider.")
     stated = None if decision is None else read_decisions(decision)
+    decided_by = None if decider is None else _decided_by(decider, index, k, tables)
     with bars() as progress:
         encoder = SavedEncoder(model)
         products = read_products(
@@ -66,14 +89,28 @@ def explain(
             products,
             (this, that),
             decisions=stated
-            or trained_decisions(encoder.manifest.get("decision"), encoder.fingerprint),
+            if stated is not None or decided_by is not None
+            else trained_decisions(
+                encoder.manifest.get("decision"), encoder.fingerprint
+            ),
             files=[read_vectors(path) for path in features or ()],
+            decided_by=decided_by,
+            progress=progress,
         )
     print_rows(["what", this, that, "finding"], _rows(found))
     say(found.sentence)
     if out is not None:
         write_explanation(out, found)
         say(f"Explanation written to {out}")
+
+
+def _decided_by(decider: Path, index: Path | None, k: int, tables: str) -> DecidedBy:
+    from simprod_tf.decider.decider import Decider
+    from simprod_tf.index.build import load_index
+    from simprod_tf.pipeline.explain import DecidedBy
+
+    found = None if index is None else load_index(index)
+    return DecidedBy(Decider.load(decider), found, k, tables)
 
 
 def _rows(found: Explanation) -> list[list[str]]:
@@ -89,4 +126,9 @@ def _rows(found: Explanation) -> list[list[str]]:
     for trait in found.traits:
         finding = "conflict" if trait.differs else "same"
         rows.append([trait.kind, trait.this, trait.that, finding])
+    for added in found.contributions[:_MOST]:
+        value = "not known" if added.value != added.value else f"{added.value:.4g}"
+        name = f"decider, {added.feature.replace('_', ' ')}"
+        finding = f"{value}: adds {added.log_odds:+.3f} to the log-odds"
+        rows.append([name, "", "", finding])
     return [*rows, ["verdict", "", "", found.verdict]]

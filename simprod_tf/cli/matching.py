@@ -1,4 +1,4 @@
-"""Sub-commands that decide which products are similar: threshold, match."""
+"""Sub-command match: which products are similar."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from simprod_tf.cli.index import IndexPath
 from simprod_tf.errors import InputError, SimprodError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from simprod_tf.data.catalog import Catalog
     from simprod_tf.data.tables import ReadTable
+    from simprod_tf.decider.decider import Decider
     from simprod_tf.index.base import Index
     from simprod_tf.matching.decisions import Decisions
 
@@ -23,107 +21,24 @@ Veto = Annotated[
     Optional[list[str]],
     typer.Option(
         help="Refuse pairs that conflict in quantity, pack, model, brand or condition; "
-        "repeatable. By default, with --catalog, all but brand; `none` for none."
+        "repeatable. By default, with --catalog, all but brand; with --decider none; "
+        "`none` for none."
     ),
 ]
-
-
-def threshold(
-    index: IndexPath,
-    pairs: Annotated[
-        Path,
-        typer.Option(help="Labelled pairs that training did not see: CSV or Parquet."),
-    ],
-    out: Annotated[Path, typer.Option(help="JSON file for the decision.")],
-    precision: Annotated[
-        float, typer.Option(help="Share of similar pairs among those accepted.")
-    ] = 0.95,
-    confidence: Annotated[
-        float, typer.Option(help="How often the promise must hold.")
-    ] = 0.95,
-    prior: Annotated[
-        str,
-        typer.Option(
-            help="Share of similar pairs among the candidates: a number, `estimate` "
-            "(from the index), or `labelled`, that of the labelled pairs."
-        ),
-    ] = "estimate",
-    k: Annotated[
-        int, typer.Option("-k", min=1, help="Candidates a product, as in `match`.")
-    ] = 10,
-    veto: Veto = None,
-    by: Annotated[
-        str, typer.Option(help="A column by whose values thresholds may differ.")
-    ] = "",
-    catalog: Annotated[
-        Optional[Path],
-        typer.Option(help="The catalogue: for vetoes, and the column of --by."),
-    ] = None,
-) -> None:
-    """Choose the distance up to which products are similar, for a stated precision.
-
-    The precision is promised by a lower confidence bound; where the labelled pairs do
-    not suffice, nothing is promised, and the number is named that would be needed.
-
-    The labelled pairs that count are those that `match` decides upon: candidates that
-    no conflict vetoes. On an index with views, pictures and titles alone have
-    thresholds of their own.
-
-    Example: `simprod threshold index --pairs shop/hand_pairs.csv --precision 0.8 --out
-    decision.json`
-
-    Example: `simprod threshold index --pairs valid_pairs.csv --by category --catalog
-    shop/catalog.csv --prior 0.1 --out decision.json`
-    """
-    from datetime import date
-
-    from simprod_tf.data.catalog import read_catalog
-    from simprod_tf.data.pairs import read_pairs
-    from simprod_tf.index.build import load_index
-    from simprod_tf.matching.decisions import write_decisions
-    from simprod_tf.matching.views import Views, views_of
-    from simprod_tf.pipeline.threshold import (
-        ThresholdSettings,
-        choose_decisions,
-        described,
-        labelled_rows,
-    )
-    from simprod_tf.pipeline.veto import chosen_veto, conflicts_of, in_index_order
-
-    products = None
-    if catalog is not None:
-        products = read_catalog(catalog, check_pictures=False).catalog
-    with options():
-        settings = ThresholdSettings(
-            precision,
-            confidence,
-            _prior(prior),
-            k,
-            veto=chosen_veto(_kinds(veto), None, products),
-            category=by,
-        )
-    found = load_index(index)
-    if products is not None:
-        products = in_index_order(found, products)
-    labelled = labelled_rows(found, read_pairs(pairs, source="hand"))
-    if labelled.left_out:
-        say(f"{labelled.left_out} pairs left out: the index lacks a product of them")
-    categories = _column(by, products, catalog) if by else None
-    with bars() as progress, options():
-        decisions = choose_decisions(
-            Views(views_of(found)),
-            labelled,
-            settings,
-            encoder_fingerprint=found.encoder_fingerprint,
-            date=date.today().isoformat(),
-            categories=categories,
-            conflicts=conflicts_of(products, settings.veto, progress),
-            progress=progress,
-        )
-    write_decisions(decisions, out)
-    for line in described(decisions):
-        say(line)
-    say(f"Written to {out}")
+DeciderPath = Annotated[
+    Optional[Path],
+    typer.Option(
+        help="Folder of `simprod decider train`: it decides upon the candidates, and "
+        "proposes some; needs --catalog."
+    ),
+]
+Tables = Annotated[
+    str,
+    typer.Option(
+        help="A column of the catalogue: only products of different values of it can "
+        "be similar."
+    ),
+]
 
 
 def match(
@@ -135,12 +50,18 @@ def match(
     decision: Annotated[
         Optional[Path],
         typer.Option(
-            help="JSON file of `simprod threshold`; by default what training chose."
+            help="JSON file of `simprod threshold`; by default what training chose, "
+            "of a decider the probability with the best F1 on its own pairs."
         ),
     ] = None,
     max_distance: Annotated[
         Optional[float],
-        typer.Option(min=0, max=2, help="A threshold of your own, for whole products."),
+        typer.Option(
+            min=0,
+            max=2,
+            help="A threshold of your own, for whole products; with --decider 1 - the "
+            "least probability.",
+        ),
     ] = None,
     catalog: Annotated[
         Optional[Path],
@@ -195,11 +116,16 @@ def match(
     max_group_size: Annotated[
         int, typer.Option(min=1, help="How many products a group may hold.")
     ] = 50,
+    decider: DeciderPath = None,
+    tables: Tables = "",
 ) -> None:
     """Write the similar-products table: every product with those like it.
 
     Columns: `query_id`, `id`, `rank`, `distance`, `probability`, `decision`, `reasons`.
-    Groups: `id`, `group`.
+    Groups: `id`, `group`. With a decider, `distance` is 1 - the probability that it
+    states; `probability` is calibrated for the candidates by --decision. It looks at
+    each pair among its rivals: candidates of all products are found, whatever --only
+    asks for.
 
     Example: `simprod match index --out similar.parquet --groups groups.parquet`
 
@@ -208,6 +134,9 @@ def match(
 
     Example: `simprod match index --only new.csv --previous groups.parquet --groups
     groups.parquet --out similar_to_new.parquet`
+
+    Example: `simprod match index --decider decider --decision decision.json --catalog
+    shop/catalog.csv --out similar.parquet`
     """
     from simprod_tf.data.catalog import read_catalog
     from simprod_tf.data.pairs import read_pairs
@@ -229,18 +158,23 @@ def match(
             keys=keys,
             accept_keys=accept_keys,
             mutual=mutual,
-            veto=_kinds(veto),
+            veto=kinds_of(veto),
             keep=keep,
+            tables=tables,
         )
+    judge = load_decider(decider)
     inputs = run.MatchInputs(
         found,
-        decisions=_decisions(found, decision, needed=max_distance is None),
+        decisions=_decisions(found, decision, needed=max_distance is None)
+        if judge is None or decision is not None
+        else None,
         catalog=None
         if catalog is None
         else read_catalog(catalog, check_pictures=False).catalog,
         pairs=None if pairs is None else read_pairs(pairs, source="hand"),
         queries=None if only is None else _known(_read(only, "id"), found),
         previous=None if previous is None else _read(previous, "id", "group").table,
+        decider=judge,
     )
     with bars() as progress, options():
         matched = run.match_run(
@@ -253,6 +187,15 @@ def match(
     for line in run.described(matched):
         say(line)
     say(f"Written to {', '.join(str(one) for one in (out, groups, bridges) if one)}")
+
+
+def load_decider(folder: Path | None) -> Decider | None:
+    """Returns the decider of a folder, None where none is named."""
+    if folder is None:
+        return None
+    from simprod_tf.decider.decider import Decider
+
+    return Decider.load(folder)
 
 
 def trained(index: Index) -> Decisions | None:
@@ -278,29 +221,11 @@ def _decisions(index: Index, path: Path | None, *, needed: bool) -> Decisions | 
     )
 
 
-def _prior(text: str) -> float | str:
-    """Returns a number as one; what else it may be the settings know."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _kinds(veto: list[str] | None) -> tuple[str, ...] | None:
+def kinds_of(veto: list[str] | None) -> tuple[str, ...] | None:
     """Returns the kinds of conflict that were stated; () for `none`."""
     if veto is None:
         return None
     return () if veto == ["none"] else tuple(dict.fromkeys(veto))
-
-
-def _column(name: str, products: Catalog | None, path: Path | None) -> np.ndarray:
-    """Returns [N] str, the column's value of each product."""
-    if products is None:
-        raise typer.BadParameter("--by needs --catalog.")
-    try:
-        return products.column(name)
-    except KeyError as error:
-        raise SimprodError(f"{path} has {error.args[0]}") from error
 
 
 def _read(path: Path, *columns: str) -> ReadTable:

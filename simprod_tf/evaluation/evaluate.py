@@ -4,45 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from simprod_tf.evaluation.interval import (
-    Interval,
-    Statistic,
-    bootstrap_interval,
-    mean_of,
-    paired_difference,
-)
-from simprod_tf.evaluation.metrics import (
-    PrecisionRecallCurve,
-    pr_auc,
-    precision_recall_at,
-    precision_recall_curve,
-    roc_auc,
-)
+from simprod_tf.evaluation.group_metrics import GroupRows, group_section
+from simprod_tf.evaluation.interval import Interval, cluster_numbers
+from simprod_tf.evaluation.metrics import PrecisionRecallCurve, precision_recall_curve
+from simprod_tf.evaluation.pair_section import PairRows, pair_section
 from simprod_tf.evaluation.retrieval import Retrieval
+from simprod_tf.evaluation.section import (
+    Section,
+    mean_section,
+    section_differences,
+    section_intervals,
+)
+from simprod_tf.evaluation.slices import SliceRow
+
+LOWER_IS_BETTER = frozenset({"brier", "expected_calibration_error"})
+
+
+def _no_ids() -> np.ndarray:
+    return np.empty((0, 2), object)
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What `evaluate_model` found; higher is better in every metric.
+    """What was found of a model; higher is better but in `LOWER_IS_BETTER`.
 
     Args:
         name: the model, as the report shows it.
-        metrics: by name, in the report's order: `pr_auc`, `roc_auc`; `precision` and
-            `recall` if there is a `max_distance`, all of these if there are pairs;
-            `recall_at_<k>` and `map_at_r` if there is a `retrieval`.
+        metrics: by name, in the report's order: those of `pair_section` if there are
+            pairs, the means of `Retrieval.measures` if there is a `retrieval`, those
+            of `group_section` if there are `groups`.
         curve: precision and recall over all thresholds.
         pair_distances: [N] float64.
         pair_labels: [N] int64, 1 = similar.
         pair_groups: [N], the clusters that the intervals resample.
-        retrieval: per-query measures, or None if only pairs were judged.
+        retrieval: per-query measures, or None if no search was judged.
         max_distance: the model's own threshold, or None if it has none yet.
+        pair_ids: [N, 2] the two products of each pair; [0, 2] if nobody said.
+        pair_probabilities: [N] float64, how probably each pair is similar, or None.
+        groups: what found and true groups share, or None if no groups were judged.
+        slices: the metrics of parts of the rows.
     """
 
     name: str
@@ -53,26 +59,45 @@ class Evaluation:
     pair_groups: np.ndarray
     retrieval: Retrieval | None
     max_distance: float | None
+    pair_ids: np.ndarray = field(default_factory=_no_ids)
+    pair_probabilities: np.ndarray | None = None
+    groups: GroupRows | None = None
+    slices: tuple[SliceRow, ...] = ()
+
+    @property
+    def pairs(self) -> PairRows:
+        """The labelled pairs as the model sees them; there may be none."""
+        return PairRows(
+            self.pair_labels,
+            self.pair_distances,
+            self.pair_groups,
+            self.max_distance,
+            self.pair_probabilities,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns metrics, counts and curve as JSON can hold them; None for NaN."""
+        found = self.retrieval
         return {
             "name": self.name,
-            "metrics": {
-                name: {
-                    "value": _number(interval.value),
-                    "low": _number(interval.low),
-                    "high": _number(interval.high),
-                }
-                for name, interval in self.metrics.items()
-            },
+            "metrics": metrics_json(self.metrics),
             "max_distance": self.max_distance,
             "pairs": len(self.pair_labels),
             "similar_pairs": int(self.pair_labels.sum()),
-            "queries": None if self.retrieval is None else len(self.retrieval),
-            "queries_left_out": (
-                None if self.retrieval is None else self.retrieval.left_out
-            ),
+            "queries": None if found is None else len(found),
+            "queries_left_out": None if found is None else found.left_out,
+            "products": None if self.groups is None else len(self.groups),
+            "slices": [
+                {
+                    "column": one.column,
+                    "value": one.value,
+                    "kind": one.kind,
+                    "n": one.n,
+                    "few": one.few,
+                    "metrics": metrics_json(one.metrics),
+                }
+                for one in self.slices
+            ],
             "curve": {
                 "max_distance": [_number(x) for x in self.curve.max_distance],
                 "precision": [_number(x) for x in self.curve.precision],
@@ -81,12 +106,18 @@ class Evaluation:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class _Measure:
-    """A statistic, and the clusters [N] of the rows that it is a statistic of."""
+def metrics_json(metrics: Mapping[str, Interval]) -> dict[str, Any]:
+    """Returns intervals as JSON can hold them; None for NaN."""
+    return {name: interval_json(interval) for name, interval in metrics.items()}
 
-    statistic: Statistic
-    groups: np.ndarray
+
+def interval_json(interval: Interval) -> dict[str, float | None]:
+    """Returns `value`, `low` and `high`; None for NaN."""
+    return {
+        "value": _number(interval.value),
+        "low": _number(interval.low),
+        "high": _number(interval.high),
+    }
 
 
 def evaluate_model(
@@ -98,6 +129,9 @@ def evaluate_model(
     retrieval: Retrieval | None,
     seed: int,
     max_distance: float | None = None,
+    pair_ids: np.ndarray | None = None,
+    pair_probabilities: np.ndarray | None = None,
+    groups: GroupRows | None = None,
 ) -> Evaluation:
     """Returns one model's metrics on one test set, each with a 95% interval.
 
@@ -110,32 +144,46 @@ def evaluate_model(
         retrieval: the model's search results, or None if only pairs are judged.
         seed: of the resampling; models to be compared get the same one.
         max_distance: the model's threshold, chosen on other data than these pairs.
+        pair_ids: [N, 2] the two products of each pair, where they are to be kept.
+        pair_probabilities: [N] float, of similarity, by a calibration made on other
+            pairs, or None if there is none.
+        groups: found groups beside true ones, or None if there are none.
     """
-    distances = np.asarray(pair_distances, dtype=np.float64)
-    labels = np.asarray(pair_labels, dtype=np.int64)
-    groups = np.asarray(pair_groups)
-    if groups.shape != distances.shape:
-        raise ValueError(
-            "pair_groups must give one group a pair, got shape "
-            f"{groups.shape} for {len(distances)} pairs."
-        )
-    curve = precision_recall_curve(labels, distances)
-    measures = {
-        **_pair_measures(labels, distances, groups=groups, max_distance=max_distance),
-        **_retrieval_measures(retrieval),
-    }
+    pairs = PairRows(
+        np.asarray(pair_labels, dtype=np.int64),
+        np.asarray(pair_distances, dtype=np.float64),
+        np.asarray(pair_groups),
+        max_distance,
+        pair_probabilities,
+    )
+    metrics: dict[str, Interval] = {}
+    for section in _sections(pairs, retrieval, groups):
+        metrics.update(section_intervals(section, seed=seed))
     return Evaluation(
         name=name,
-        metrics={
-            key: bootstrap_interval(measure.statistic, measure.groups, seed=seed)
-            for key, measure in measures.items()
-        },
-        curve=curve,
-        pair_distances=distances,
-        pair_labels=labels,
-        pair_groups=groups,
+        metrics=metrics,
+        curve=precision_recall_curve(pairs.labels, pairs.distances),
+        pair_distances=pairs.distances,
+        pair_labels=pairs.labels,
+        pair_groups=pairs.groups,
         retrieval=retrieval,
         max_distance=max_distance,
+        pair_ids=_no_ids() if pair_ids is None else pair_ids,
+        pair_probabilities=pair_probabilities,
+        groups=groups,
+    )
+
+
+def evaluate_groups(name: str, groups: GroupRows, *, seed: int) -> Evaluation:
+    """Returns the evaluation of groups alone, without pairs or searches."""
+    return evaluate_model(
+        name,
+        pair_distances=[],
+        pair_labels=[],
+        pair_groups=[],
+        retrieval=None,
+        groups=groups,
+        seed=seed,
     )
 
 
@@ -146,68 +194,67 @@ def metric_difference(
 
     Both must come from the same test set, its rows in the same order.
     """
-    ours, theirs = _measure(first, metric), _measure(second, metric)
-    same_rows = np.array_equal(ours.groups, theirs.groups) and np.array_equal(
-        first.pair_labels, second.pair_labels
+    for one in (first, second):
+        if metric not in one.metrics:
+            raise ValueError(
+                f"{one.name} has no metric {metric!r}; it has {', '.join(one.metrics)}."
+            )
+    return metric_differences(first, second, seed=seed)[metric]
+
+
+def metric_differences(
+    first: Evaluation, second: Evaluation, *, seed: int
+) -> dict[str, Interval]:
+    """Returns the 95% interval of first minus second, of each metric both have.
+
+    Both must come from the same test set, its rows in the same order. Pairs, queries
+    and groups are drawn apart, each for both models alike.
+    """
+    differences: dict[str, Interval] = {}
+    others = _by_kind(second)
+    for kind, ours in _by_kind(first).items():
+        theirs = others.get(kind)
+        if theirs is None:
+            continue
+        same = np.array_equal(ours.numbers, theirs.numbers)
+        if kind == "pairs":
+            same = same and np.array_equal(first.pair_labels, second.pair_labels)
+        if not same:
+            raise ValueError(
+                f"{first.name} and {second.name} were not evaluated on the same rows; "
+                "evaluate both on one test set."
+            )
+        differences.update(section_differences(ours, theirs, seed=seed))
+    return differences
+
+
+def retrieval_section(retrieval: Retrieval) -> Section:
+    """Returns the means of the queries' measures, resampled by the queries' groups."""
+    return mean_section(
+        dict(retrieval.measures), cluster_numbers(retrieval.query_groups)
     )
-    if not same_rows:
-        raise ValueError(
-            f"{first.name} and {second.name} were not evaluated on the same rows; "
-            "evaluate both on one test set."
-        )
-    return paired_difference(
-        ours.statistic, theirs.statistic, groups=ours.groups, seed=seed
-    )
 
 
-def _measure(evaluation: Evaluation, metric: str) -> _Measure:
-    measures = {
-        **_pair_measures(
-            evaluation.pair_labels,
-            evaluation.pair_distances,
-            groups=evaluation.pair_groups,
-            max_distance=evaluation.max_distance,
-        ),
-        **_retrieval_measures(evaluation.retrieval),
-    }
-    if metric not in measures:
-        raise ValueError(
-            f"{evaluation.name} has no metric {metric!r}; it has {', '.join(measures)}."
-        )
-    return measures[metric]
+def _by_kind(evaluation: Evaluation) -> dict[str, Section]:
+    found: dict[str, Section] = {}
+    if len(evaluation.pair_labels):
+        found["pairs"] = pair_section(evaluation.pairs)
+    if evaluation.retrieval is not None:
+        found["queries"] = retrieval_section(evaluation.retrieval)
+    if evaluation.groups is not None:
+        found["products"] = group_section(evaluation.groups)
+    return found
 
 
-def _pair_measures(
-    labels: np.ndarray,
-    distances: np.ndarray,
-    *,
-    groups: np.ndarray,
-    max_distance: float | None,
-) -> dict[str, _Measure]:
-    if not len(labels):
-        return {}
-    statistics: dict[str, Statistic] = {
-        "pr_auc": lambda rows: pr_auc(labels[rows], distances[rows]),
-        "roc_auc": lambda rows: roc_auc(labels[rows], distances[rows]),
-    }
-    if max_distance is not None:
-        decide = partial(precision_recall_at, max_distance=max_distance)
-        statistics["precision"] = lambda rows: (
-            decide(labels[rows], distances[rows]).precision
-        )
-        statistics["recall"] = lambda rows: decide(labels[rows], distances[rows]).recall
-    return {key: _Measure(value, groups) for key, value in statistics.items()}
-
-
-def _retrieval_measures(retrieval: Retrieval | None) -> dict[str, _Measure]:
-    if retrieval is None:
-        return {}
-    values = {f"recall_at_{k}": found for k, found in retrieval.recall_at.items()}
-    values["map_at_r"] = retrieval.map_at_r
-    return {
-        key: _Measure(mean_of(value), retrieval.query_groups)
-        for key, value in values.items()
-    }
+def _sections(
+    pairs: PairRows, retrieval: Retrieval | None, groups: GroupRows | None
+) -> list[Section]:
+    sections = [pair_section(pairs)]
+    if retrieval is not None:
+        sections.append(retrieval_section(retrieval))
+    if groups is not None:
+        sections.append(group_section(groups))
+    return sections
 
 
 def _number(value: float) -> float | None:

@@ -1,50 +1,32 @@
-"""The report's plots, as SVG that takes its colours from the page around it.
-
-Matplotlib draws in marker colours; these are then replaced by `currentColor` and CSS
-variables (`--line-1`, `--similar`, ...), so that one drawing serves a light page, a
-dark one and paper. Names of models stay out of the drawings: the page writes them.
-"""
+"""The report's plots; names of models stay out of them: the page writes those."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from simprod_tf.evaluation.evaluate import Evaluation
+from simprod_tf.evaluation.figure_canvas import (
+    DASHES,
+    INK,
+    LINE_MARKERS,
+    LINES,
+    OTHER,
+    SIMILAR,
+    as_svg,
+    blank,
+    plot_style,
+)
 from simprod_tf.evaluation.metrics import PrecisionRecallCurve, precision_recall_at
 from simprod_tf.evaluation.reliability import Reliability
+from simprod_tf.evaluation.report_data import LearningCurve
 
-LINES = 6
-"""How many lines the page has colours and dashes for; further ones begin again."""
-
-_INK, _SIMILAR, _OTHER = "#010101", "#020202", "#030303"
-_LINE_MARKERS = [f"#04040{number}" for number in range(1, LINES + 1)]
-_DASHES = [
-    "-",
-    (0, (6, 2)),
-    (0, (2, 1.5)),
-    (0, (7, 2, 1.5, 2)),
-    (0, (4, 4)),
-    (0, (1, 3)),
-]
-_COLOURS = {
-    _INK: "currentColor",
-    _SIMILAR: "var(--similar)",
-    _OTHER: "var(--other)",
-    **{marker: f"var(--line-{i})" for i, marker in enumerate(_LINE_MARKERS, start=1)},
-}
-# SVG's own text follows the page's font; a fixed salt makes equal plots equal bytes.
-_STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "simprod", "font.size": 9.0}
 _MOST_POINTS = 600
 _BINS = np.linspace(0.0, 2.0, 41)
+_UNIT = (-0.01, 1.02)
 
 
 def curves_svg(evaluations: Sequence[Evaluation]) -> str:
@@ -52,19 +34,99 @@ def curves_svg(evaluations: Sequence[Evaluation]) -> str:
 
     The dotted line is what chance gives: the share of similar pairs.
     """
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _blank(width=5.2, height=3.5)
+    with plot_style():
+        figure, (axes,) = blank()
         for number, evaluation in enumerate(evaluations):
             _draw_curve(axes, evaluation, number % LINES)
         chance = [
             float(e.pair_labels.mean()) for e in evaluations if e.pair_labels.size
         ]
         for share in sorted(set(chance)):
-            axes.axhline(share, color=_INK, linewidth=0.8, linestyle=":", alpha=0.6)
+            axes.axhline(share, color=INK, linewidth=0.8, linestyle=":", alpha=0.6)
+        axes.set(xlim=_UNIT, ylim=(0, 1.02), xlabel="Recall", ylabel="Precision")
+        return as_svg(figure, prefix="curves")
+
+
+def roc_svg(evaluations: Sequence[Evaluation]) -> str:
+    """Returns the ROC curves of all models; the dotted line is what chance gives."""
+    with plot_style():
+        figure, (axes,) = blank()
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":", alpha=0.6)
+        for number, evaluation in enumerate(evaluations):
+            others, similar = roc_points(
+                evaluation.pair_labels, evaluation.pair_distances
+            )
+            rows = _even_rows(len(others))
+            line = number % LINES
+            axes.plot(
+                others[rows],
+                similar[rows],
+                color=LINE_MARKERS[line],
+                linestyle=DASHES[line],
+                linewidth=1.8,
+            )
         axes.set(
-            xlim=(-0.01, 1.01), ylim=(0, 1.02), xlabel="Recall", ylabel="Precision"
+            xlim=_UNIT,
+            ylim=_UNIT,
+            xlabel="Share of not similar pairs within",
+            ylabel="Share of similar within",
         )
-        return _svg(figure, prefix="curves")
+        return as_svg(figure, prefix="roc")
+
+
+def roc_points(
+    labels: np.ndarray, distances: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ROC curve: [T] shares of not similar and of similar pairs within.
+
+    A point a distinct distance, the nearest first, after (0, 0). Empty where one of the
+    two kinds of pairs is missing.
+
+    Args:
+        labels: [N], 1 = similar.
+        distances: [N] float.
+    """
+    if not 0 < labels.sum() < len(labels):
+        return np.empty(0), np.empty(0)
+    order = np.argsort(distances, kind="stable")
+    similar, others = np.cumsum(labels[order] == 1), np.cumsum(labels[order] != 1)
+    ordered = distances[order]
+    # Pairs of one distance come within together.
+    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+    return (
+        np.append(0.0, others[last] / others[-1]),
+        np.append(0.0, similar[last] / similar[-1]),
+    )
+
+
+def recall_svg(curves: Sequence[tuple[int, np.ndarray]]) -> str:
+    """Returns recall@k over k, from 1 up.
+
+    Args:
+        curves: of each model, the number of its line, and its [K] float64 recall at 1
+            to K.
+    """
+    with plot_style():
+        figure, (axes,) = blank()
+        longest = max((len(recall) for _, recall in curves), default=1)
+        for number, recall in curves:
+            line = number % LINES
+            axes.plot(
+                np.arange(1, len(recall) + 1),
+                recall,
+                color=LINE_MARKERS[line],
+                linestyle=DASHES[line],
+                linewidth=1.8,
+                marker="o" if longest == 1 else None,
+            )
+        if longest > 1:
+            axes.set_xscale("log")
+            ticks = [k for k in (1, 2, 5, 10, 20, 50, 100) if k <= longest]
+            axes.set_xticks(ticks)
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.minorticks_off()
+        axes.set(ylim=(0, 1.02), xlabel="k (log scale)", ylabel="Recall@k")
+        return as_svg(figure, prefix="recall")
 
 
 def distances_svg(evaluation: Evaluation, *, number: int) -> str:
@@ -74,9 +136,9 @@ def distances_svg(evaluation: Evaluation, *, number: int) -> str:
         evaluation: the model's.
         number: tells this drawing's parts from those of others on the same page.
     """
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _blank(width=3.8, height=2.5)
-        for label, colour, alpha in [(0, _OTHER, 0.35), (1, _SIMILAR, 0.45)]:
+    with plot_style():
+        figure, (axes,) = blank()
+        for label, colour, alpha in [(0, OTHER, 0.35), (1, SIMILAR, 0.45)]:
             distances = evaluation.pair_distances[evaluation.pair_labels == label]
             shares = np.histogram(distances, _BINS)[0] / max(len(distances), 1) * 100
             axes.stairs(
@@ -85,11 +147,11 @@ def distances_svg(evaluation: Evaluation, *, number: int) -> str:
             axes.stairs(shares, _BINS, color=colour, linewidth=1.4)
         if evaluation.max_distance is not None:
             axes.axvline(
-                evaluation.max_distance, color=_INK, linestyle="--", linewidth=1
+                evaluation.max_distance, color=INK, linestyle="--", linewidth=1
             )
         axes.set(xlim=(0, 2), xlabel="Distance", ylabel="Share of pairs (%)")
         axes.set_xticks([0.0, 0.5, 1.0, 1.5, 2.0])
-        return _svg(figure, prefix=f"distances-{number}")
+        return as_svg(figure, prefix=f"distances-{number}")
 
 
 def reliability_svg(reliability: Reliability, *, number: int) -> str:
@@ -101,21 +163,21 @@ def reliability_svg(reliability: Reliability, *, number: int) -> str:
         reliability: the model's.
         number: tells this drawing's parts from those of others on the same page.
     """
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _blank(width=3.8, height=2.5)
-        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":", alpha=0.6)
+    with plot_style():
+        figure, (axes,) = blank()
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":", alpha=0.6)
         axes.plot(
             reliability.probability,
             reliability.share,
             "o-",
-            color=_LINE_MARKERS[number % LINES],
+            color=LINE_MARKERS[number % LINES],
             linewidth=1.4,
             markersize=4,
         )
         count = int(reliability.count.sum())
         axes.set_title(
             f"{count} pairs, ECE {reliability.expected_calibration_error:.3f}",
-            color=_INK,
+            color=INK,
             fontsize="medium",
         )
         axes.set(
@@ -124,19 +186,48 @@ def reliability_svg(reliability: Reliability, *, number: int) -> str:
             xlabel="Probability",
             ylabel="Share of similar pairs",
         )
-        return _svg(figure, prefix=f"reliability-{number}")
+        return as_svg(figure, prefix=f"reliability-{number}")
+
+
+def learning_svg(curve: LearningCurve, lines: Mapping[str, int], *, number: int) -> str:
+    """Returns a training's measures over its epochs: losses above, the others below.
+
+    Args:
+        curve: the training's.
+        lines: which line each measure has, from 0.
+        number: tells this drawing's parts from those of others on the same page.
+    """
+    losses = [name for name in lines if name.endswith("loss")]
+    others = [name for name in lines if not name.endswith("loss")]
+    panels = [part for part in ((losses, "Loss"), (others, "On validation")) if part[0]]
+    with plot_style():
+        figure, found = blank(height=1.1 + 1.5 * len(panels), rows=len(panels))
+        for axes, (names, label) in zip(found, panels):
+            for name in names:
+                axes.plot(
+                    curve.epochs,
+                    curve.measures[name],
+                    color=LINE_MARKERS[lines[name]],
+                    linestyle=DASHES[lines[name]],
+                    linewidth=1.6,
+                    marker="o" if len(curve.epochs) == 1 else None,
+                )
+            axes.set_ylabel(label)
+        found[-1].set_xlabel("Epoch")
+        found[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        return as_svg(figure, prefix=f"learning-{number}")
 
 
 def _draw_curve(axes: Axes, evaluation: Evaluation, line: int) -> None:
     curve = _thinned(evaluation.curve)
-    colour = _LINE_MARKERS[line]
+    colour = LINE_MARKERS[line]
     # Each stretch of recall was gained at the precision of its right end.
     axes.step(
         np.concatenate([np.zeros_like(curve.recall[:1]), curve.recall]),
         np.concatenate([curve.precision[:1], curve.precision]),
         where="pre",
         color=colour,
-        linestyle=_DASHES[line],
+        linestyle=DASHES[line],
         linewidth=1.8,
     )
     if evaluation.max_distance is not None:
@@ -150,42 +241,14 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, line: int) -> None:
 
 def _thinned(curve: PrecisionRecallCurve) -> PrecisionRecallCurve:
     """At most 600 of the curve's points, evenly by rank, the last among them."""
-    count = len(curve.recall)
-    if count <= _MOST_POINTS:
-        return curve
-    rows = np.unique(np.linspace(0, count - 1, _MOST_POINTS).round().astype(np.int64))
+    rows = _even_rows(len(curve.recall))
     return PrecisionRecallCurve(
         curve.max_distance[rows], curve.precision[rows], curve.recall[rows]
     )
 
 
-def _blank(*, width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    figure.patch.set_alpha(0.0)
-    axes = figure.add_subplot()
-    axes.patch.set_alpha(0.0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_INK)
-    axes.tick_params(colors=_INK, which="both")
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
-    axes.grid(color=_INK, alpha=0.12, linewidth=0.8)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _svg(figure: Figure, *, prefix: str) -> str:
-    """The drawing as an <svg> element to stand inside a page."""
-    buffer = io.StringIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(buffer, format="svg", metadata=nothing)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', text)
-    # Several drawings share one page: without a prefix their ids would collide.
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    text = text.replace("xlink:href", "href")
-    for marker, colour in _COLOURS.items():
-        text = text.replace(marker, colour)
-    return text.strip()
+def _even_rows(count: int) -> np.ndarray:
+    """At most 600 of so many rows, the first and the last among them."""
+    if count <= _MOST_POINTS:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, _MOST_POINTS).round().astype(np.int64))

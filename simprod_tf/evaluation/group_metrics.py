@@ -14,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from simprod_tf.evaluation.cuts import ratio
+from simprod_tf.evaluation.interval import cluster_numbers
+from simprod_tf.evaluation.section import Section
 from simprod_tf.matching.group_ids import group_by_id
 
 
@@ -29,6 +32,11 @@ class GroupMetrics:
         pair_precision: of all pairs of products in one found group, the share that is
             in one true group. Unlike B-cubed it is ruled by the large groups.
         pair_recall: of all pairs in one true group, the share in one found group.
+        pair_f1: the harmonic mean of these two.
+        row_f1: the mean, over products, of the F1 of its found group against its true
+            one, as Kaggle's "Shopee - Price Match Guarantee" (2021) scores,
+            https://www.kaggle.com/competitions/shopee-product-matching; a product is
+            in both of its groups.
         num_products: how many products were judged.
         num_groups: how many found groups of two and more there are among them.
         num_singletons: how many of them stand alone.
@@ -40,10 +48,49 @@ class GroupMetrics:
     b_cubed_f1: float
     pair_precision: float
     pair_recall: float
+    pair_f1: float
+    row_f1: float
     num_products: int
     num_groups: int
     num_singletons: int
     largest: int
+
+
+GROUP_METRICS = (
+    *("b_cubed_precision", "b_cubed_recall", "b_cubed_f1"),
+    *("pair_precision", "pair_recall", "pair_f1", "row_f1"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupRows:
+    """What found and true groups have in common, product by product.
+
+    Attributes:
+        ids: [n] the products judged.
+        groups: [n] their true groups, the clusters to resample.
+        shared: [n] int64, the products in both of its groups, itself among them.
+        found_sizes, true_sizes: [n] int64, of its found and its true group.
+    """
+
+    ids: np.ndarray
+    groups: np.ndarray
+    shared: np.ndarray
+    found_sizes: np.ndarray
+    true_sizes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: np.ndarray) -> GroupRows:
+        """Returns some of the products; their groups stay as large as they are."""
+        return GroupRows(
+            self.ids[rows],
+            self.groups[rows],
+            self.shared[rows],
+            self.found_sizes[rows],
+            self.true_sizes[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -81,29 +128,90 @@ def group_metrics(
             group are left out, as if they did not exist.
         truth: the true group of each product to judge; those alone have their own.
     """
-    groups = _as_mapping(found)
-    found_codes = _codes([groups.get(id) for id in truth])
-    true_codes = _codes(list(truth.values()))
-    sizes, true_sizes = np.bincount(found_codes), np.bincount(true_codes)
-    n = len(truth)
-    # One number a cell of the contingency table: found group by true group.
-    cells, shared = np.unique(found_codes * n + true_codes, return_counts=True)
-    of_found, of_true = np.divmod(cells, max(n, 1))
-    precision = _share(float((shared**2 / sizes[of_found]).sum()), n)
-    recall = _share(float((shared**2 / true_sizes[of_true]).sum()), n)
-    hits = _num_pairs(shared)
+    rows = group_rows(found, truth)
+    sizes = _sizes_of_found(rows)
+    values = _values(_columns(rows).sum(axis=0)[None], np.array([len(rows)]))[0]
     return GroupMetrics(
-        b_cubed_precision=precision,
-        b_cubed_recall=recall,
-        # Neither is ever 0: a product shares both groups with itself.
-        b_cubed_f1=2 * precision * recall / (precision + recall),
-        pair_precision=_share(hits, _num_pairs(sizes)),
-        pair_recall=_share(hits, _num_pairs(true_sizes)),
-        num_products=n,
+        **dict(zip(GROUP_METRICS, values.tolist())),
+        num_products=len(rows),
         num_groups=int(np.count_nonzero(sizes > 1)),
         num_singletons=int(np.count_nonzero(sizes == 1)),
         largest=int(sizes.max(initial=0)),
     )
+
+
+def group_rows(
+    found: pa.Table | Mapping[str, str], truth: Mapping[str, Hashable]
+) -> GroupRows:
+    """Returns found groups beside true ones; see `group_metrics` for the arguments."""
+    groups = _as_mapping(found)
+    found_codes = _codes([groups.get(id) for id in truth])
+    true_codes = _codes(list(truth.values()))
+    n = len(truth)
+    # One number a cell of the contingency table: found group by true group.
+    _, cells, counts = np.unique(
+        found_codes * max(n, 1) + true_codes, return_inverse=True, return_counts=True
+    )
+    return GroupRows(
+        ids=np.array(list(truth), object),
+        groups=true_codes,
+        shared=counts[cells],
+        found_sizes=np.bincount(found_codes)[found_codes],
+        true_sizes=np.bincount(true_codes)[true_codes],
+    )
+
+
+def group_section(rows: GroupRows) -> Section:
+    """Returns the measures `GROUP_METRICS`, resampled by true group.
+
+    What a product's groups share is held as it was found: a resample draws products,
+    it does not group them anew. No names where there are no products.
+    """
+    numbers = cluster_numbers(rows.groups)
+    if not len(rows):
+        return Section((), numbers, lambda counts: np.empty((len(counts), 0)))
+    size = int(numbers.max()) + 1
+    sums = np.stack(
+        [np.bincount(numbers, column, size) for column in _columns(rows).T], axis=1
+    )
+    sizes = np.bincount(numbers).astype(np.float64)
+    return Section(
+        GROUP_METRICS,
+        numbers,
+        lambda counts: _values(counts @ sums, counts @ sizes),
+    )
+
+
+def _columns(rows: GroupRows) -> np.ndarray:
+    """Returns [n, 6] float64, of whose sums all measures are made."""
+    shared, found, true = rows.shared, rows.found_sizes, rows.true_sizes
+    # Each pair is counted at both of its products.
+    pairs = shared - 1, found - 1, true - 1
+    shares = shared / found, shared / true, 2 * shared / (found + true)
+    return np.stack([*shares, *pairs], axis=1).astype(np.float64)
+
+
+def _values(sums: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Returns [B, M] `GROUP_METRICS` of [B, 6] sums over [B] numbers of products."""
+    shared_of_found, shared_of_true, row_f1, hits, found, true = sums.T
+    precision, recall = ratio(shared_of_found, n), ratio(shared_of_true, n)
+    measures = {
+        "b_cubed_precision": precision,
+        "b_cubed_recall": recall,
+        # Neither is ever 0: a product shares both groups with itself.
+        "b_cubed_f1": 2 * precision * recall / (precision + recall),
+        "pair_precision": ratio(hits, found),
+        "pair_recall": ratio(hits, true),
+        "pair_f1": ratio(2 * hits, found + true),
+        "row_f1": ratio(row_f1, n),
+    }
+    return np.stack([measures[name] for name in GROUP_METRICS], axis=1)
+
+
+def _sizes_of_found(rows: GroupRows) -> np.ndarray:
+    """Returns the sizes of the found groups, one number a group, by rising size."""
+    sizes, members = np.unique(rows.found_sizes, return_counts=True)
+    return np.repeat(sizes, members // np.maximum(sizes, 1))
 
 
 def grouped_pair_metrics(
@@ -159,10 +267,6 @@ def _codes(groups: Sequence[Hashable | None]) -> np.ndarray:
     without = codes == alone
     codes[without] = len(numbers) + np.arange(int(without.sum()))
     return codes
-
-
-def _num_pairs(sizes: np.ndarray) -> int:
-    return int((sizes * (sizes - 1)).sum()) // 2
 
 
 def _share(part: float, whole: float) -> float:

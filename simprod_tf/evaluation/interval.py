@@ -20,6 +20,13 @@ import numpy.typing as npt
 Statistic = Callable[[np.ndarray], float]
 """A measure of a resample: takes row numbers [n] int64, repeats among them."""
 
+CountStatistic = Callable[[np.ndarray], np.ndarray]
+"""M measures of B resamples: takes [B, G] float64, how often each cluster is drawn in
+each of them, and returns [B, M]."""
+
+# Numbers a block of resamples may hold in one array: 2 MB, which the caches hold.
+_BLOCK_VALUES = 1 << 18
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -88,8 +95,82 @@ def bootstrap_interval(
         return Interval(value, math.nan, math.nan)
     generator = np.random.default_rng(seed)
     drawn = np.array([statistic(clusters.draw(generator)) for _ in range(repeats)])
+    return _percentile_interval(value, drawn, level)
+
+
+def cluster_numbers(groups: npt.ArrayLike) -> np.ndarray:
+    """Returns [N] int64: the groups as numbers from 0, by rising group."""
+    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
+
+
+def means_of(values: np.ndarray, numbers: np.ndarray) -> CountStatistic:
+    """Returns the statistic that is the mean of each column over the drawn rows.
+
+    It sums each cluster once: a resample then costs G * M, however many rows there are.
+
+    Args:
+        values: [N, M] float.
+        numbers: [N] int64, the cluster of each row, as `cluster_numbers` gives it.
+    """
+    sizes = np.bincount(numbers).astype(np.float64)
+    columns = [np.bincount(numbers, column, len(sizes)) for column in values.T]
+    sums = np.array(columns).reshape(-1, len(sizes)).T
+    return lambda counts: counts @ sums / (counts @ sizes)[:, None]
+
+
+def bootstrap_draws(
+    statistic: CountStatistic,
+    num_clusters: int,
+    *,
+    num_rows: int,
+    seed: int,
+    repeats: int = 1000,
+) -> np.ndarray:
+    """Returns [repeats, M] float64, the measures of resamples drawn by cluster.
+
+    Draws the very resamples that `bootstrap_interval` draws for the same seed and
+    groups. With fewer than two clusters there is nothing to draw: [0, M].
+
+    Args:
+        statistic: gets as many resamples at once as memory allows.
+        num_clusters: G.
+        num_rows: what the statistic holds of each resample, G at least.
+        seed: of the resampling.
+        repeats: resamples drawn.
+    """
+    if num_clusters < 2:
+        return statistic(np.ones((1, num_clusters)))[:0]
+    generator = np.random.default_rng(seed)
+    step = max(1, _BLOCK_VALUES // max(num_rows, num_clusters))
+    draws = []
+    for start in range(0, repeats, step):
+        counts = np.empty((min(step, repeats - start), num_clusters))
+        for line in counts:
+            chosen = generator.integers(num_clusters, size=num_clusters)
+            line[:] = np.bincount(chosen, minlength=num_clusters)
+        draws.append(statistic(counts))
+    return np.concatenate(draws)
+
+
+def percentile_intervals(
+    values: np.ndarray, draws: np.ndarray, *, level: float = 0.95
+) -> list[Interval]:
+    """Returns an interval for each of M measures.
+
+    Args:
+        values: [M], of all rows.
+        draws: [repeats, M], of the resamples; NaN where a resample cannot give one.
+        level: share of the resamples within the bounds.
+    """
+    return [
+        _percentile_interval(float(value), drawn, level)
+        for value, drawn in zip(values, draws.T)
+    ]
+
+
+def _percentile_interval(value: float, drawn: np.ndarray, level: float) -> Interval:
     known = drawn[~np.isnan(drawn)]
-    if not known.size:
+    if math.isnan(value) or not known.size:
         return Interval(value, math.nan, math.nan)
     low, high = np.quantile(known, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return Interval(value, float(low), float(high))

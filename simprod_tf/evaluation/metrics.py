@@ -13,6 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from simprod_tf.evaluation.cuts import (
+    Cuts,
+    area_under_roc,
+    average_precision,
+    highest_f1,
+    highest_recall,
+    last_of_ties,
+)
+
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecallCurve:
@@ -36,14 +45,13 @@ class PrecisionRecall:
     precision: float
     recall: float
 
-
-@dataclass(frozen=True, eq=False)
-class _Cuts:
-    """Pairs accepted and similar pairs among them, up to each distinct distance."""
-
-    max_distance: np.ndarray
-    accepted: np.ndarray
-    similar: np.ndarray
+    @property
+    def f1(self) -> float:
+        """2 hits / (accepted + similar); NaN if nothing is accepted or similar."""
+        if math.isnan(self.precision) and math.isnan(self.recall):
+            return math.nan
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total > 0 else 0.0
 
 
 def pr_auc(labels: npt.ArrayLike, distances: npt.ArrayLike) -> float:
@@ -53,11 +61,7 @@ def pr_auc(labels: npt.ArrayLike, distances: npt.ArrayLike) -> float:
     interpolation between points; equal distances are accepted together. NaN if no pair
     is similar.
     """
-    cuts = _cuts(labels, distances)
-    if cuts.similar.size == 0 or cuts.similar[-1] == 0:
-        return math.nan
-    gain = np.diff(cuts.similar, prepend=0)
-    return float((gain * (cuts.similar / cuts.accepted)).sum() / cuts.similar[-1])
+    return float(average_precision(_cuts(labels, distances)[1]))
 
 
 def roc_auc(labels: npt.ArrayLike, distances: npt.ArrayLike) -> float:
@@ -65,26 +69,40 @@ def roc_auc(labels: npt.ArrayLike, distances: npt.ArrayLike) -> float:
 
     Equal distances count as half. NaN unless there are pairs of both kinds.
     """
-    cuts = _cuts(labels, distances)
-    others = cuts.accepted - cuts.similar
-    if others.size == 0 or cuts.similar[-1] == 0 or others[-1] == 0:
-        return math.nan
-    farther_others = others[-1] - others
-    tied_others = np.diff(others, prepend=0)
-    gain = np.diff(cuts.similar, prepend=0)
-    won = (gain * (farther_others + tied_others / 2)).sum()
-    return float(won / (float(cuts.similar[-1]) * float(others[-1])))
+    return float(area_under_roc(_cuts(labels, distances)[1]))
+
+
+def best_f1(labels: npt.ArrayLike, distances: npt.ArrayLike) -> float:
+    """Returns the highest F1 that any threshold gives on these pairs.
+
+    An oracle: the threshold is chosen on the pairs that are judged, so it says what the
+    order of the distances allows, not what a threshold chosen beforehand reaches. NaN
+    if no pair is similar.
+    """
+    return float(highest_f1(_cuts(labels, distances)[1]))
+
+
+def recall_at_precision(
+    labels: npt.ArrayLike, distances: npt.ArrayLike, *, precision: float
+) -> float:
+    """Returns the highest recall of any threshold whose precision is at least this.
+
+    0 if there is no such threshold; NaN if no pair is similar. An oracle, as `best_f1`.
+    """
+    if not 0 < precision <= 1:
+        raise ValueError(f"precision must be above 0 and at most 1, got {precision}.")
+    return float(highest_recall(_cuts(labels, distances)[1], precision=precision))
 
 
 def precision_recall_curve(
     labels: npt.ArrayLike, distances: npt.ArrayLike
 ) -> PrecisionRecallCurve:
     """Returns a point for each distinct distance; recall is NaN if none is similar."""
-    cuts = _cuts(labels, distances)
+    max_distance, cuts = _cuts(labels, distances)
     similar = int(np.sum(labels))
     recall = cuts.similar / similar if similar else np.full(cuts.similar.shape, np.nan)
     return PrecisionRecallCurve(
-        max_distance=cuts.max_distance,
+        max_distance=max_distance,
         precision=cuts.similar / cuts.accepted,
         recall=recall,
     )
@@ -94,7 +112,7 @@ def precision_recall_at(
     labels: npt.ArrayLike, distances: npt.ArrayLike, *, max_distance: float
 ) -> PrecisionRecall:
     """Returns precision and recall when `distance <= max_distance` means similar."""
-    checked_labels, checked_distances = _checked(labels, distances)
+    checked_labels, checked_distances = checked_pairs(labels, distances)
     accepted = checked_distances <= max_distance
     hits = int(np.count_nonzero(checked_labels & accepted))
     return PrecisionRecall(
@@ -103,20 +121,24 @@ def precision_recall_at(
     )
 
 
-def _cuts(labels: npt.ArrayLike, distances: npt.ArrayLike) -> _Cuts:
-    checked_labels, checked_distances = _checked(labels, distances)
+def _cuts(labels: npt.ArrayLike, distances: npt.ArrayLike) -> tuple[np.ndarray, Cuts]:
+    """Returns the [T] distinct distances, ascending, and what each cut accepts."""
+    checked_labels, checked_distances = checked_pairs(labels, distances)
     order = np.argsort(checked_distances)
     ascending = checked_distances[order]
-    # A threshold cannot part equal distances: only the last of each run is a cut.
-    last = np.flatnonzero(np.diff(ascending, append=np.inf) > 0)
+    last = last_of_ties(ascending)
     similar = np.cumsum(checked_labels[order], dtype=np.int64)
-    return _Cuts(max_distance=ascending[last], accepted=last + 1, similar=similar[last])
+    return ascending[last], Cuts(accepted=last + 1, similar=similar[last])
 
 
-def _checked(
+def checked_pairs(
     labels: npt.ArrayLike, distances: npt.ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels as [N] bool and distances as [N] float64, or says what is wrong."""
+    """Returns labels as [N] bool and distances as [N] float64.
+
+    Raises:
+        ValueError: the shapes differ, a label is not 0 or 1, a distance is not finite.
+    """
     label_array = np.asarray(labels)
     distance_array = np.asarray(distances, dtype=np.float64)
     if label_array.ndim != 1 or label_array.shape != distance_array.shape:

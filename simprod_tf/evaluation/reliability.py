@@ -58,19 +58,38 @@ def reliability(
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
         raise ValueError("Probabilities lie between 0 and 1, got another value or NaN.")
     values, ties = np.unique(probabilities, return_inverse=True)
-    ties = np.sort(ties)
-    order = np.argsort(probabilities, kind="stable")
-    size = np.bincount(ties, minlength=len(values))
-    shares = np.bincount(ties, labels[order], minlength=len(values)) / size
-    borders = np.linspace(0, len(labels), min(bins, len(labels)) + 1).astype(np.int64)
-    starts, count = borders[:-1], np.diff(borders)
-    if not len(starts):
+    mass = np.bincount(ties, minlength=len(values))
+    similar = np.bincount(ties, labels, minlength=len(values))
+    return binned(values, mass=mass, similar=similar, bins=bins)
+
+
+def binned(
+    values: np.ndarray, *, mass: np.ndarray, similar: np.ndarray, bins: int = 15
+) -> Reliability:
+    """Returns the bins of pairs that are already counted by probability.
+
+    Args:
+        values: [U] float64, probabilities, rising.
+        mass: [U] whole numbers, the pairs of each.
+        similar: [U] the similar ones among them.
+        bins: how many, at most; no more than there are pairs.
+    """
+    total = int(mass.sum())
+    if not total:
         return Reliability(np.empty(0), np.empty(0), np.empty(0, np.int64))
-    return Reliability(
-        np.add.reduceat(values[ties], starts) / count,
-        np.add.reduceat(shares[ties], starts) / count,
-        count,
-    )
+    borders = np.linspace(0, total, min(bins, total) + 1).astype(np.int64)
+    ends = _rising(mass)
+    count = np.diff(borders)
+
+    # Within one probability the sums rise evenly: that parts its labels evenly too.
+    def summed(amounts: np.ndarray) -> np.ndarray:
+        return np.diff(np.interp(borders, ends, _rising(amounts)))
+
+    return Reliability(summed(values * mass) / count, summed(similar) / count, count)
+
+
+def _rising(amounts: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0.0], np.cumsum(amounts)])
 
 
 def cross_fitted_reliability(

@@ -1,125 +1,101 @@
 """The report: one HTML file that shows what the models find, and how sure that is.
 
 The file stands alone: plots and pictures are inside, nothing is loaded from elsewhere,
-and no script runs.
+and no script runs; the page's own Content-Security-Policy forbids both.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from simprod_tf.atomic import whole_file
+from simprod_tf.data.leakage import LeakageReport
+from simprod_tf.evaluation import report_view as view
 from simprod_tf.evaluation.evaluate import Evaluation
+from simprod_tf.evaluation.figure_canvas import LINES
 from simprod_tf.evaluation.figures import (
-    LINES,
     curves_svg,
     distances_svg,
+    learning_svg,
+    recall_svg,
     reliability_svg,
+    roc_svg,
 )
-from simprod_tf.evaluation.reliability import Reliability, cross_fitted_reliability
+from simprod_tf.evaluation.reliability import (
+    Reliability,
+    cross_fitted_reliability,
+    reliability,
+)
+from simprod_tf.evaluation.report_data import (
+    HardPairs,
+    LearningCurve,
+    QueryRow,
+    QuerySection,
+    Shown,
+    WordCoverage,
+)
 from simprod_tf.evaluation.thumbnail import thumbnail_uri
 
+__all__ = ["QueryRow", "QuerySection", "Shown", "write_report"]
+
 _TEMPLATE = Path(__file__).with_name("report.html")
-# Label and meaning by the names that evaluate_model gives; {k} is recall_at_<k>'s.
-_METRICS = {
-    "pr_auc": (
-        "PR-AUC",
-        "area under the precision-recall curve of the test pairs (average precision)",
-    ),
-    "roc_auc": ("ROC-AUC", "how often a similar pair is nearer than a not similar one"),
-    "precision": (
-        "Precision",
-        "share of the pairs within the model's threshold that are similar",
-    ),
-    "recall": (
-        "Recall",
-        "share of the similar pairs that are within the model's threshold",
-    ),
-    "recall_at": (
-        "Recall@{k}",
-        "share of queries with a right product among the first {k}",
-    ),
-    "map_at_r": (
-        "MAP@R",
-        "average precision over as many neighbours as there are right products",
-    ),
-}
+# Where a section is, what must be there for it to be shown, and its name.
+_SECTIONS = (
+    ("metrics", "kinds", "Metrics"),
+    ("slices", "slices", "Slices"),
+    ("curves", "curves", "Curves"),
+    ("distances", "distances", "Distances"),
+    ("reliability", "reliabilities", "Reliability"),
+    ("learning", "trainings", "Learning curves"),
+    ("words", "words", "Words"),
+    ("leakage", "leaks", "Leakage"),
+    ("pairs", "hard_pairs", "Hardest pairs"),
+)
+# As far as the plot of recall@k goes.
+_MOST_NEIGHBOURS = 100
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A product as the report shows it.
+class _Figure:
+    """A plot of one model; `line` picks its colour and dashes in the legend."""
 
-    Args:
-        id: the product's own key.
-        title: its title; may be empty.
-        image: path of its picture, or "" if it has none.
-        group: what it belongs to, or "" if that is not known.
-        distance: from the query; None for the query itself.
-        right: whether it is of the query's group; None if that is not known.
-    """
-
-    id: str
-    title: str
-    image: str = ""
-    group: str = ""
-    distance: float | None = None
-    right: bool | None = None
-
-
-@dataclass(frozen=True)
-class QueryRow:
-    """A query's product and its neighbours, the nearest first."""
-
-    product: Shown
-    neighbours: tuple[Shown, ...]
-
-
-@dataclass(frozen=True)
-class QuerySection:
-    """Query rows under one heading, say "Worst queries", and how they were chosen."""
-
-    title: str
-    rows: tuple[QueryRow, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class _Metric:
     name: str
-    label: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class _Cell:
-    value: str
-    bounds: str
-    best: bool
+    line: int
+    svg: Markup
+    text: str
 
 
 @dataclass(frozen=True)
 class _Model:
-    """A model as the template sees it; `line` picks its colour and dashes."""
+    """A model as the template sees it."""
 
     name: str
     line: int
     max_distance: float | None
-    cells: list[_Cell]
-    distances_svg: Markup
-    distances_text: str
-    reliability_svg: Markup
-    reliability_text: str
+
+
+class _Pictures:
+    """The page's pictures, each read and embedded once, however often it is shown."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int | None] = {}
+        self.uris: list[str] = []
+
+    def number(self, path: str) -> int | None:
+        """Returns a picture's place in `uris`, None where it cannot be shown."""
+        if path not in self._numbers:
+            uri = thumbnail_uri(path) if path else None
+            self._numbers[path] = None if uri is None else len(self.uris)
+            self.uris += [] if uri is None else [uri]
+        return self._numbers[path]
 
 
 def write_report(
@@ -130,6 +106,11 @@ def write_report(
     evaluations: Sequence[Evaluation],
     queries: Sequence[QuerySection],
     notes: Sequence[str] = (),
+    headline: Evaluation | None = None,
+    hard_pairs: Sequence[HardPairs] = (),
+    curves: Sequence[LearningCurve] = (),
+    words: Sequence[WordCoverage] = (),
+    leakage: LeakageReport | None = None,
 ) -> None:
     """Writes the report as one self-contained HTML file, whole or not at all.
 
@@ -137,28 +118,55 @@ def write_report(
         path: of the HTML file; its folder is made if missing.
         title: the page's heading.
         summary: (label, text) facts for the head of the page.
-        evaluations: the models, in the order of the table.
+        evaluations: the models, in the order of the table, with their slices.
         queries: sections of queries shown beside their neighbours.
         notes: sentences that say what came out, right below the heading.
+        headline: the model whose main metrics stand at the head; None for none.
+        hard_pairs: sections of pairs that a model gets wrong.
+        curves: of the models' trainings.
+        words: what the models know of the titles' words.
+        leakage: what the sides of the split judged on share.
     """
-    metrics = _metrics(evaluations)
-    page = _template().render(
+    lines = view.measure_lines(curves)
+    pictures = _Pictures()
+    parts: dict[str, Any] = {
+        "kinds": view.metric_kinds(evaluations),
+        "slices": view.slice_views(evaluations),
+        "curves": _curve_figures(evaluations),
+        "distances": _distance_figures(evaluations),
+        "reliabilities": _reliability_figures(evaluations),
+        "trainings": _learning_figures(curves, lines),
+        "words": words,
+        "leaks": [] if leakage is None else view.leak_lines(leakage),
+        "hard_pairs": hard_pairs,
+    }
+    page = _template(pictures).render(
+        **parts,
         title=title,
         summary=summary,
         notes=notes,
-        metrics=metrics,
-        models=_models(evaluations, metrics),
-        has_thresholds=any(e.max_distance is not None for e in evaluations),
-        has_pairs=any(len(e.pair_labels) for e in evaluations),
-        curves_svg=Markup(curves_svg(evaluations)) if evaluations else "",
-        curves_text=_curves_text(evaluations),
+        contents=[
+            *((id, label) for id, part, label in _SECTIONS if parts[part]),
+            *((f"queries-{n}", one.title) for n, one in enumerate(queries, start=1)),
+        ],
+        headline=headline,
+        headlines=[] if headline is None else view.headlines(headline),
+        models=[
+            _Model(one.name, number % LINES + 1, one.max_distance)
+            for number, one in enumerate(evaluations)
+        ],
+        has_thresholds=any(one.max_distance is not None for one in evaluations),
+        measures=[(view.measure_label(name), line + 1) for name, line in lines.items()],
+        leakage=leakage,
+        leak_sides=[] if leakage is None else view.leak_sides(leakage),
         sections=queries,
+        pictures=pictures,
     )
     with whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _template() -> Any:
+def _template(pictures: _Pictures) -> Any:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATE.parent),
         autoescape=True,
@@ -166,96 +174,74 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Products recur across rows: each picture is read once a report.
-    picture: Callable[[str], str | None] = lru_cache(maxsize=None)(thumbnail_uri)
-    environment.globals["picture"] = picture
+    environment.globals["picture"] = pictures.number
     return environment.get_template(_TEMPLATE.name)
 
 
-def _metrics(evaluations: Sequence[Evaluation]) -> list[_Metric]:
-    """Every metric that any model has, in the order of first appearance."""
-    names = dict.fromkeys(name for e in evaluations for name in e.metrics)
-    return [_metric(name) for name in names]
+def _curve_figures(evaluations: Sequence[Evaluation]) -> list[_Figure]:
+    """The curves that show all models in one plot; those of which there is data."""
+    found = []
+    if any(len(one.pair_labels) for one in evaluations):
+        for name, metric, draw in (
+            ("Precision over recall", "pr_auc", curves_svg),
+            ("ROC", "roc_auc", roc_svg),
+        ):
+            text = view.curves_text(evaluations, metric, name)
+            found.append(_Figure(name, 0, Markup(draw(evaluations)), text))
+    recalls = {
+        number: one.retrieval.recall_curve(_MOST_NEIGHBOURS)
+        for number, one in enumerate(evaluations)
+        if one.retrieval is not None and len(one.retrieval)
+    }
+    if recalls:
+        named = {evaluations[number].name: curve for number, curve in recalls.items()}
+        drawing = Markup(recall_svg(list(recalls.items())))
+        found.append(_Figure("Recall@k over k", 0, drawing, view.recall_text(named)))
+    return found
 
 
-def _metric(name: str) -> _Metric:
-    ranked = re.fullmatch(r"(recall_at)_(\d+)", name)
-    key, k = (ranked[1], ranked[2]) if ranked else (name, "")
-    label, meaning = _METRICS.get(key, (name, ""))
-    return _Metric(name, label.format(k=k), meaning.format(k=k))
-
-
-def _models(
-    evaluations: Sequence[Evaluation], metrics: Sequence[_Metric]
-) -> list[_Model]:
-    columns = [_column(evaluations, metric.name) for metric in metrics]
-    reliabilities = [
-        cross_fitted_reliability(e.pair_distances, e.pair_labels) for e in evaluations
-    ]
+def _distance_figures(evaluations: Sequence[Evaluation]) -> list[_Figure]:
     return [
-        _Model(
-            name=evaluation.name,
-            line=number % LINES + 1,
-            max_distance=evaluation.max_distance,
-            cells=[column[number] for column in columns],
-            distances_svg=Markup(distances_svg(evaluation, number=number)),
-            distances_text=_distances_text(evaluation),
-            reliability_svg=Markup(
-                "" if found is None else reliability_svg(found, number=number)
-            ),
-            reliability_text=_reliability_text(evaluation, found),
+        _Figure(
+            one.name,
+            number % LINES + 1,
+            Markup(distances_svg(one, number=number)),
+            view.distances_text(one),
         )
-        for number, (evaluation, found) in enumerate(zip(evaluations, reliabilities))
+        for number, one in enumerate(evaluations)
+        if len(one.pair_labels)
     ]
 
 
-def _column(evaluations: Sequence[Evaluation], name: str) -> list[_Cell]:
-    """One metric of every model; best are those that show the highest number."""
-    intervals = [evaluation.metrics.get(name) for evaluation in evaluations]
-    values = [
-        "n/a" if i is None or math.isnan(i.value) else f"{i.value:.3f}"
-        for i in intervals
-    ]
-    known = [float(value) for value in values if value != "n/a"]
-    # Where all show the same number there is no best one.
-    best = f"{max(known):.3f}" if len(set(known)) > 1 else None
+def _reliability_figures(evaluations: Sequence[Evaluation]) -> list[_Figure]:
+    found = [(number, one, _reliability(one)) for number, one in enumerate(evaluations)]
     return [
-        _Cell(value, "" if interval is None else interval.bounds, value == best)
-        for value, interval in zip(values, intervals)
+        _Figure(
+            one.name,
+            number % LINES + 1,
+            Markup(reliability_svg(bins, number=number)),
+            view.reliability_text(one.name, bins),
+        )
+        for number, one, bins in found
+        if bins is not None
     ]
 
 
-def _curves_text(evaluations: Sequence[Evaluation]) -> str:
-    """The curves in words, for those who do not see them."""
-    areas = [
-        f"{e.name}: area {e.metrics['pr_auc']}"
-        for e in evaluations
-        if "pr_auc" in e.metrics
-    ]
-    return "Precision over recall of the test pairs. " + "; ".join(areas) + "."
+def _reliability(evaluation: Evaluation) -> Reliability | None:
+    """Of the model's own probabilities; without any, of cross-fitted ones."""
+    probabilities = evaluation.pair_probabilities
+    if probabilities is not None and len(probabilities):
+        return reliability(np.asarray(probabilities), evaluation.pair_labels)
+    return cross_fitted_reliability(evaluation.pair_distances, evaluation.pair_labels)
 
 
-def _distances_text(evaluation: Evaluation) -> str:
-    similar = evaluation.pair_distances[evaluation.pair_labels == 1]
-    others = evaluation.pair_distances[evaluation.pair_labels == 0]
-    return (
-        f"Histograms of distance, {evaluation.name}: {_spread(similar)} similar pairs, "
-        f"{_spread(others)} not similar pairs."
-    )
-
-
-def _reliability_text(evaluation: Evaluation, found: Reliability | None) -> str:
-    if found is None:
-        return ""
-    points = ", ".join(
-        f"{share:.2f} at {probability:.2f}"
-        for probability, share in zip(found.probability, found.share)
-    )
-    return f"Share similar over probability, {evaluation.name}: {points}."
-
-
-def _spread(distances: Any) -> str:
-    if not len(distances):
-        return "no"
-    ordered = sorted(float(distance) for distance in distances)
-    return f"{len(ordered)} (median {ordered[len(ordered) // 2]:.2f})"
+def _learning_figures(
+    curves: Sequence[LearningCurve], lines: Mapping[str, int]
+) -> list[_Figure]:
+    found = []
+    for number, one in enumerate(curves):
+        shown = {name: line for name, line in lines.items() if name in one.measures}
+        if len(one.epochs) and shown:
+            drawing = Markup(learning_svg(one, shown, number=number))
+            found.append(_Figure(one.model, 0, drawing, view.learning_text(one)))
+    return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simprod_tf.matching.keys import KeyGroups
-from simprod_tf.matching.views import WHOLE, Views
+from simprod_tf.matching.views import Views
 
 Progress = Callable[[int, int], None]
 # Of each view [B, k] int32 rows, -1 where there are fewer.
@@ -19,13 +19,15 @@ _Nearest = Mapping[str, np.ndarray]
 class Candidates:
     """The candidates of one block of queries, each pair of query and product once.
 
-    They stand in the order of the queries, nearest by "both" first.
+    They stand in the order of the queries, nearest first by the view that decides:
+    "both", or the pair decider where there is one.
 
     Attributes:
         queries: [B] int64 rows that were asked for; some may have no candidate.
         starts: [C] int64 rows, each the query's.
         ends: [C] int64 rows, each the candidate's, never the query's own.
-        ranks: [C] int32, the place by "both" among the query's candidates, from 1.
+        ranks: [C] int32, the place among the query's candidates by the view that
+            decides, from 1.
         distances: of each view [C] float32, NaN where it lacks one of the two.
         via: [C] uint32, bit i set where `sources[i]` proposed the candidate.
         sources: names of the views, then "key:" and the kind of each exact key.
@@ -59,6 +61,7 @@ def candidate_blocks(
     keys: KeyGroups | None = None,
     queries: Sequence[str] | None = None,
     mutual: bool = False,
+    tables: np.ndarray | None = None,
     block: int = 8192,
     progress: Progress | None = None,
 ) -> Iterator[Candidates]:
@@ -76,6 +79,8 @@ def candidate_blocks(
         keys: exact keys of the products, in the views' rows.
         queries: the ids to find candidates for, by default all; each counts once.
         mutual: also find which pairs are proposed in both directions.
+        tables: [N] of the views' rows; only products of different tables are
+            candidates of each other.
         block: how many queries are searched at once.
         progress: called with (queries searched, queries in all) after each block.
 
@@ -89,11 +94,16 @@ def candidate_blocks(
             f"The keys are those of {len(keys)} products, the index holds {len(views)};"
             " take them in the index's row order."
         )
+    if tables is not None and len(tables) != len(views):
+        raise ValueError(
+            f"There is a table for {len(tables)} products, the index holds "
+            f"{len(views)}; take them in the index's row order."
+        )
     rows = np.arange(len(views))
     if queries is not None:
         rows = views.rows_of(list(dict.fromkeys(queries)))
     ways = _mutual_blocks if mutual else _plain_blocks
-    return ways(_Search(views, keys, k, block), rows, progress)
+    return ways(_Search(views, keys, k, block, tables), rows, progress)
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,7 @@ class _Search:
     keys: KeyGroups | None
     k: int
     block: int
+    tables: np.ndarray | None = None
 
     def pieces(
         self, rows: np.ndarray, progress: Progress | None
@@ -120,18 +131,27 @@ class _Search:
         views = self.views
         return {name: views.nearest(name, rows, k=self.k) for name in views.names}
 
+    def proposed(
+        self, rows: np.ndarray, nearest: _Nearest
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns of each source (lines, ends), both [C] int64."""
+        found = [_listed(nearest[name]) for name in self.views.names]
+        if self.keys is not None:
+            found += [self.keys.partners(kind, rows) for kind in self.keys.kinds]
+        return found
+
     def candidates(self, rows: np.ndarray, nearest: _Nearest) -> Candidates:
         """Returns the candidates of one block."""
-        proposed = [_listed(nearest[name]) for name in self.views.names]
         kinds = () if self.keys is None else self.keys.kinds
-        if self.keys is not None:
-            proposed += [self.keys.partners(kind, rows) for kind in kinds]
-        lines, ends, via = _united(proposed, width=len(self.views))
+        lines, ends, via = _united(self.proposed(rows, nearest), width=len(self.views))
+        if self.tables is not None:
+            apart = self.tables[rows[lines]] != self.tables[ends]
+            lines, ends, via = lines[apart], ends[apart], via[apart]
         starts = rows[lines]
         distances = {
             name: self.views.distances(name, starts, ends) for name in self.views.names
         }
-        order = np.lexsort((ends, distances[WHOLE], lines))
+        order = np.lexsort((ends, distances[self.views.deciding], lines))
         ranks = np.arange(1, len(lines) + 1) - np.searchsorted(lines, lines)
         return Candidates(
             queries=rows,

@@ -13,10 +13,10 @@ import numpy as np
 
 from simprod_tf.atomic import write_json
 from simprod_tf.data.catalog import Catalog
-from simprod_tf.errors import InputError, ModelError, SimprodError
+from simprod_tf.errors import FingerprintError, InputError, ModelError, SimprodError
 from simprod_tf.matching.decision import Decision
 from simprod_tf.matching.rule import Limit
-from simprod_tf.matching.views import WHOLE
+from simprod_tf.matching.views import DECIDER, WHOLE, deciding
 
 KIND = "decisions"
 
@@ -26,11 +26,13 @@ class Decisions:
     """A decision for each view, all for the embeddings of one encoder.
 
     Attributes:
-        encoder_fingerprint: of the encoder whose distances these are.
-        by_view: "both", and the other views that have one.
+        encoder_fingerprint: of the encoder whose distances these are, or by whose
+            index the pair decider's candidates came.
+        by_view: "both", and the other views that have one; or "decider" alone.
         refused: why other views have none.
         category: the column by whose values thresholds differ, or "".
         veto: the kinds of conflict of which pairs were left out; None if nobody said.
+        decider_fingerprint: of the pair decider whose distances these are, or "".
     """
 
     encoder_fingerprint: str
@@ -38,25 +40,63 @@ class Decisions:
     refused: Mapping[str, str]
     category: str = ""
     veto: tuple[str, ...] | None = None
+    decider_fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        """Refuses decisions without one for whole products."""
-        if WHOLE not in self.by_view:
-            raise ValueError(f"There is no decision for {WHOLE!r}.")
+        """Refuses decisions without one on whole products, or on a decider's pairs."""
+        needed = DECIDER if self.decider_fingerprint else WHOLE
+        if needed not in self.by_view or deciding(self.by_view) != needed:
+            raise ValueError(f"There is no decision for {needed!r}.")
+
+    @property
+    def deciding(self) -> Decision:
+        """The decision by the distance that decides: the decider's, else "both"."""
+        return self.by_view[deciding(self.by_view)]
 
     @property
     def whole(self) -> Decision:
-        """The decision on whole products."""
+        """The decision on whole products, by the distance of their embeddings.
+
+        Raises:
+            FingerprintError: it is decided by a pair decider's distances instead.
+        """
+        self.require_decider("")
         return self.by_view[WHOLE]
 
-    def require_for(self, fingerprint: str) -> None:
-        """Refuses an encoder other than the one whose distances these were.
+    def require_for(self, fingerprint: str, *, decider: str = "") -> None:
+        """Refuses an encoder or pair decider other than the one of these distances.
+
+        Args:
+            fingerprint: of the encoder.
+            decider: fingerprint of the pair decider; "" where there is none.
 
         Raises:
             FingerprintError: names both fingerprints.
         """
+        self.require_decider(decider)
         for decision in self.by_view.values():
             decision.require_for(fingerprint)
+
+    def require_decider(self, fingerprint: str) -> None:
+        """Refuses another pair decider than the one whose distances these were.
+
+        Args:
+            fingerprint: of the decider; "" where distances are those of embeddings.
+
+        Raises:
+            FingerprintError: names both.
+        """
+        if self.decider_fingerprint == fingerprint:
+            return
+        chosen, got = (
+            f"the pair decider {one}" if one else "distances of embeddings"
+            for one in (self.decider_fingerprint, fingerprint)
+        )
+        raise FingerprintError(
+            f"The threshold was chosen for {chosen}, got {got}; distances of different "
+            "deciders do not compare: give that decider, or choose the threshold again "
+            "with `simprod threshold`."
+        )
 
     def limits(self, catalog: Catalog | None) -> dict[str, Limit]:
         """Returns the limit of each view: one distance, or one for each product.
@@ -115,6 +155,7 @@ def write_decisions(decisions: Decisions, path: str | os.PathLike[str]) -> None:
         {
             "kind": KIND,
             "encoder_fingerprint": decisions.encoder_fingerprint,
+            "decider_fingerprint": decisions.decider_fingerprint,
             "category": decisions.category,
             "veto": None if decisions.veto is None else list(decisions.veto),
             "decisions": {
@@ -151,6 +192,8 @@ def read_decisions(path: str | os.PathLike[str]) -> Decisions:
             dict(content["refused"]),
             content["category"],
             None if content["veto"] is None else tuple(content["veto"]),
+            # Files of earlier versions know of no decider.
+            content.get("decider_fingerprint", ""),
         )
     except (AttributeError, KeyError, TypeError, ValueError, ModelError) as error:
         raise InputError(

@@ -1,22 +1,39 @@
 """Why two products are taken for similar, or not: all that speaks for and against it.
 
-The distance of whole products decides; those of pictures and titles alone, tokens and
-traits show what it may come from.
+The distance of whole products decides, or a pair decider's; those of pictures and
+titles alone, tokens, traits and the decider's features show what it may come from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from simprod_tf.data.catalog import Product
 from simprod_tf.matching.conflicts import Comparison, compare
-from simprod_tf.matching.views import IMAGE, TEXT, WHOLE
+from simprod_tf.matching.views import DECIDER, IMAGE, TEXT, WHOLE, deciding
 
-# The views that an explanation is about, the deciding one first.
+# The views that every explanation is about.
 EXPLAINED = (WHOLE, IMAGE, TEXT)
 
 SIMILAR, NOT_SIMILAR, UNDECIDED = "similar", "not similar", "undecided"
+
+
+class Contribution(Protocol):
+    """What one feature of a pair adds to a decider's log-odds."""
+
+    @property
+    def feature(self) -> str:
+        """Its name."""
+
+    @property
+    def value(self) -> float:
+        """Its value for the pair; NaN where it is not known."""
+
+    @property
+    def log_odds(self) -> float:
+        """What it adds: above 0 it speaks for the two being similar."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +41,7 @@ class Standing:
     """Where one distance stands.
 
     Attributes:
-        view: one of `EXPLAINED`.
+        view: one of `EXPLAINED`, or "decider", whose distance is 1 - probability.
         distance: None where it cannot be told.
         threshold: None where there is none.
         missing: why there is no distance, or "".
@@ -62,10 +79,12 @@ class Explanation:
 
     Attributes:
         this, that: the products.
-        standings: one for each of `EXPLAINED`, in that order.
+        standings: one for each of `EXPLAINED`, in that order; before them, where there
+            is a decider, its own. The first one decides.
         shared_tokens: words of both titles, in the order of the first.
         this_tokens, that_tokens: words of one title alone.
         traits: what both state, and whether they agree.
+        contributions: of the decider's features, strongest first; () without one.
     """
 
     this: Product
@@ -75,6 +94,7 @@ class Explanation:
     this_tokens: tuple[str, ...]
     that_tokens: tuple[str, ...]
     traits: tuple[Comparison, ...]
+    contributions: tuple[Contribution, ...] = ()
 
     @property
     def conflicts(self) -> tuple[Comparison, ...]:
@@ -83,7 +103,7 @@ class Explanation:
 
     @property
     def verdict(self) -> str:
-        """SIMILAR or NOT_SIMILAR by the distance of whole products, or UNDECIDED."""
+        """SIMILAR or NOT_SIMILAR by the distance that decides, or UNDECIDED."""
         below = self.standings[0].below
         if below is None:
             return UNDECIDED
@@ -93,7 +113,8 @@ class Explanation:
     def sentence(self) -> str:
         """The verdict with its reason, and the conflicts that it passes over."""
         first = self.standings[0]
-        reason = f"the distance is {first}"
+        whose = "pair decider's " if first.view == DECIDER else ""
+        reason = f"the {whose}distance is {first}"
         if first.distance is not None and first.threshold is None:
             reason += ", and there is no threshold"
         conflicts = "; ".join(
@@ -111,6 +132,7 @@ def explain(
     thresholds: Mapping[str, float | None],
     tokens: tuple[Sequence[str], Sequence[str]] = ((), ()),
     missing: Mapping[str, str] | None = None,
+    contributions: Sequence[Contribution] = (),
 ) -> Explanation:
     """Returns what speaks for and against the two being similar.
 
@@ -118,13 +140,16 @@ def explain(
         this: one product.
         that: the other one.
         distances: by view; left out or None where there is none.
-        thresholds: by view, likewise. That of whole products decides.
+        thresholds: by view, likewise. That of whole products decides, or the decider's
+            where there is a distance by "decider".
         tokens: the words of the two titles, as `features.text.title_words` has them.
         missing: by view, why it has no distance.
+        contributions: of the decider's features, strongest first.
     """
-    unknown = [one for one in (*distances, *thresholds) if one not in EXPLAINED]
+    views = EXPLAINED if deciding(distances) == WHOLE else (DECIDER, *EXPLAINED)
+    unknown = [one for one in (*distances, *thresholds) if one not in views]
     if unknown:
-        raise ValueError(f"a view is one of {EXPLAINED}, got {unknown[0]!r}.")
+        raise ValueError(f"a view is one of {views}, got {unknown[0]!r}.")
     these, those = (dict.fromkeys(words) for words in tokens)
     reasons = missing or {}
     return Explanation(
@@ -132,10 +157,11 @@ def explain(
         that,
         tuple(
             Standing(one, distances.get(one), thresholds.get(one), reasons.get(one, ""))
-            for one in EXPLAINED
+            for one in views
         ),
         tuple(word for word in these if word in those),
         tuple(word for word in these if word not in those),
         tuple(word for word in those if word not in these),
         tuple(compare(this, that)),
+        tuple(contributions),
     )

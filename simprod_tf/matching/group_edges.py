@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from simprod_tf.matching.candidates import Candidates
 from simprod_tf.matching.rule import Decided, MatchRule
-from simprod_tf.matching.views import WHOLE
 
 # The limit of an accepted edge, whatever let it pass: distances are shares of limits.
 LINKED = 1.0
@@ -33,8 +32,9 @@ class EdgeCollector:
 
     def add(self, candidates: Candidates, decided: Decided) -> None:
         """Keeps one block."""
-        limit = self._rule.limits_of(WHOLE, candidates.starts)
-        shares = candidates.distances[WHOLE] / np.maximum(limit, 1e-9)
+        view = self._rule.deciding
+        limit = self._rule.limits_of(view, candidates.starts)
+        shares = candidates.distances[view] / np.maximum(limit, 1e-9)
         # As float32, which the table holds: rounded later, a share just above the
         # limit would be at it.
         near = np.minimum(shares, LINKED).astype(np.float32)

@@ -82,8 +82,9 @@ def match_blocks(
     """Returns for each block of candidates a table with the columns of `SCHEMA`.
 
     Rows stand in the order of the queries, nearest first, with the candidate's rank
-    among all that the query has, kept or not. `distance` and `probability` are those of
-    the whole products, whatever let a pair pass.
+    among all that the query has, kept or not. `distance` and `probability` are those
+    that the rule decides by (of whole products, or the pair decider's), whatever let a
+    pair pass.
 
     Args:
         blocks: of `candidate_blocks`; no more than one is held.
@@ -98,6 +99,7 @@ def match_blocks(
     return _tables(
         _decided(blocks, rule, watchers),
         names=pa.array(ids, pa.string()),
+        view=rule.deciding,
         curve=decision,
         keep=keep,
     )
@@ -181,6 +183,7 @@ def _tables(
     blocks: Iterable[tuple[Candidates, Decided]],
     *,
     names: pa.Array,
+    view: str,
     curve: Curve | None,
     keep: str,
 ) -> Iterator[pa.Table]:
@@ -188,7 +191,7 @@ def _tables(
         kept = np.arange(len(candidates))
         if keep == "similar":
             kept = np.flatnonzero(decided.similar)
-        distances = candidates.distances[WHOLE][kept]
+        distances = candidates.distances[view][kept]
         columns = [
             names.take(pa.array(candidates.starts[kept])),
             names.take(pa.array(candidates.ends[kept])),

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from simprod_tf.matching.candidates import Candidates
-from simprod_tf.matching.views import WHOLE
+from simprod_tf.matching.views import deciding
 
 # One distance for all, or [N] float64: each query row's own.
 Limit = Union[float, np.ndarray]
@@ -25,15 +25,15 @@ ONE_SIDED = "veto:one-sided"
 class MatchRule:
     """What makes a candidate a similar product.
 
-    A pair passes where its distance by "both" is within the limit; with the options
-    it passes by another view or by a shared key as well. A pair that passes is similar
-    unless it is vetoed.
+    A pair passes where its distance is within the limit, by the pair decider if there
+    is a limit for it, else by "both"; with the options it passes by another view or by
+    a shared key as well. A pair that passes is similar unless it is vetoed.
 
     Attributes:
         limits: of each view the largest distance that passes: a number, or [N] float64
             by the query's row, as thresholds by category are. With the latter a pair
             may pass in one direction alone.
-        union: whether a pair passes by any view that has a limit; else by "both".
+        union: whether a pair passes by any view that has a limit.
         accept_keys: whether a shared key lets a pair pass, however far it is.
         mutual: whether a pair is vetoed that no source proposes in both directions.
         conflicts: says which pairs are vetoed, by kinds; asked of pairs that pass.
@@ -47,9 +47,10 @@ class MatchRule:
 
     def __post_init__(self) -> None:
         """Refuses limits that are no distances."""
-        if WHOLE not in self.limits:
+        if self.deciding not in self.limits:
             raise ValueError(
-                f"A rule needs a limit for {WHOLE!r}, got {', '.join(self.limits)}."
+                f"A rule needs a limit for {self.deciding!r}, got "
+                f"{', '.join(self.limits)}."
             )
         for name, limit in self.limits.items():
             if np.ndim(limit) > 1 or not np.all(np.asarray(limit) >= 0):
@@ -59,9 +60,14 @@ class MatchRule:
                 )
 
     @property
+    def deciding(self) -> str:
+        """The view whose distance tables show, and groups are made by."""
+        return deciding(self.limits)
+
+    @property
     def views(self) -> tuple[str, ...]:
         """The views by which a pair may pass."""
-        return tuple(self.limits) if self.union else (WHOLE,)
+        return tuple(self.limits) if self.union else (self.deciding,)
 
     def limits_of(self, view: str, starts: np.ndarray) -> np.ndarray:
         """Returns the float64 limits of the queries' rows: one for all, or [C].

@@ -12,5 +12,7 @@ siamese              one encoder -> L2 distance, of twin pairs or of all in a ba
 losses               on distances: contrastive, double margin, N-pairs
 triplet              triplet losses, mined in the batch
 arcface              training by classes
+cross_attention      the words of two titles -> log-odds that they are one product;
+                     word_table how alike two words are
 regularisation       dropout whose draws a restarted training repeats
 """

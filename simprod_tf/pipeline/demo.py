@@ -39,6 +39,7 @@ from simprod_tf.pipeline.match import (
     match_run,
 )
 from simprod_tf.pipeline.plan import TrainPlan
+from simprod_tf.pipeline.product_slices import Slicing
 from simprod_tf.pipeline.progress import Progress, about, silent
 from simprod_tf.pipeline.train import train_run
 from simprod_tf.trained import TrainedEncoder
@@ -233,6 +234,10 @@ class _Demo:
             path.parent,
             title="Similar products in a synthetic shop",
             facts=[("Data", "synthetic shop"), ("Seed", str(self.shop.seed))],
+            runs={name: self.folder / "runs" / name for name in MODELS},
+            slicing=Slicing(("category",), frozenset(split.ids("train"))),
+            split=split,
+            labelled=hand,
             progress=self.progress,
         )
 

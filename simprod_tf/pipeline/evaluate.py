@@ -1,4 +1,4 @@
-"""SavedModels side by side on held-out pairs and groups, and the report of it."""
+"""SavedModels and groups on held-out data: the report, the numbers, row by row too."""
 
 from __future__ import annotations
 
@@ -7,12 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from simprod_tf.atomic import write_json
-from simprod_tf.evaluation.evaluate import Evaluation, metric_difference
-from simprod_tf.evaluation.report import QueryRow, QuerySection, Shown, write_report
+from simprod_tf.data.pairs import Pairs
+from simprod_tf.data.split import Split
+from simprod_tf.errors import SimprodError
+from simprod_tf.evaluation.compare import BETTER, WORSE, verdict
+from simprod_tf.evaluation.evaluate import (
+    Evaluation,
+    evaluate_groups,
+    interval_json,
+    metric_differences,
+)
+from simprod_tf.evaluation.group_metrics import group_rows
+from simprod_tf.evaluation.index_recall import IndexRecall, index_recall
+from simprod_tf.evaluation.metric_names import metric_name
+from simprod_tf.evaluation.stored import ROWS_NAME, write_rows
+from simprod_tf.index.base import Index
+from simprod_tf.manifest import require_same_encoder
 from simprod_tf.pipeline.judge import HeldOut, Judged, evaluate_saved
+from simprod_tf.pipeline.product_slices import Slicing, with_slices
 from simprod_tf.pipeline.progress import Progress, silent
+from simprod_tf.pipeline.report import write_embeddings, write_evaluation_report
+
+# Raised when the file's fields change their meaning.
+FORMAT = 2
+_MOST_QUERIES = 10_000
 
 
 def evaluate_run(
@@ -24,123 +45,192 @@ def evaluate_run(
     facts: Sequence[tuple[str, str]] = (),
     compare: Sequence[str] = ("pr_auc", "map_at_r"),
     modalities: Sequence[str] = (),
+    groups: Mapping[str, pa.Table] | None = None,
+    index: Index | None = None,
+    slicing: Slicing | None = None,
+    runs: Mapping[str, str | Path] | None = None,
+    split: Split | None = None,
+    labelled: Pairs | None = None,
+    projector: str | Path | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[list[Evaluation], list[str]]:
-    """Judges the models; writes `report.html` and `evaluation.json` into `out`.
+    """Judges models and groups; writes the report and the numbers into `out`.
 
-    The last model is compared with each other one by `compare`, and its searches are
-    shown, both on whole products. For `modalities` each model is also judged by one of
-    them alone: see `simprod_tf.pipeline.judge.evaluate_encoder`. Returns the
-    evaluations, and the sentences that say what came out.
+    `report.html` where there is a model, `evaluation.json`, and `rows`, which
+    `simprod_tf.evaluation.stored` reads. The last model is compared with each other one
+    by `compare`, and its searches are shown, both on whole products. For `modalities`
+    each model is also judged by one of them alone: see
+    `simprod_tf.pipeline.judge.evaluate_encoder`; these have neither slices nor rows.
+    Returns the evaluations, and the sentences that say what came out.
+
+    Args:
+        models: the SavedModels' folders by name.
+        test: what they are judged on.
+        out: the folder.
+        title, facts: of the report.
+        compare: metrics of which a difference is told.
+        modalities: which are judged alone.
+        groups: tables of `id` and `group` by name; judged on the queries' groups.
+        index: its recall is measured with the last model's queries.
+        slicing: what the metrics are parted by; None for no slices.
+        runs, split, labelled: see `write_evaluation_report`.
+        projector: a folder for the last model's embeddings, or None.
+        seed: of the intervals, and of what is drawn.
+        progress: told how far the work is.
+
+    Raises:
+        SimprodError: groups without a product of a known group; an index, or a
+            projector, without a model.
+        FingerprintError: the index is another encoder's.
     """
+    _require_model(models, index, projector)
     judged = [
         evaluate_saved(
             name, folder, test, modalities=modalities, seed=seed, progress=progress
         )
         for name, folder in models.items()
     ]
-    evaluations = [evaluation for one in judged for evaluation in one.evaluations()]
-    variants = [variant for one in judged for variant in one.variants]
-    # Variants ask with other rows: their differences are no paired ones.
-    wholes = [one.evaluation for one in judged]
-    notes = [
-        note
-        for metric in compare
-        for note in comparison_notes(wholes, metric=metric, seed=seed)
+    grouped = [
+        _evaluate_groups(name, table, test, seed=seed)
+        for name, table in (groups or {}).items()
     ]
-    notes += [str(variant) for variant in variants]
-    report = Path(out) / "report.html"
-    write_report(
-        report,
-        title=title,
-        summary=[*facts, *_facts(test)],
-        evaluations=evaluations,
-        queries=_sections(test, judged[-1], seed=seed),
-        notes=notes,
+    if slicing is not None:
+        judged = [_sliced(one, test, slicing, seed) for one in judged]
+        grouped = [with_slices(one, test, slicing, seed=seed) for one in grouped]
+    recall = None if index is None else _index_recall(index, judged[-1], test, seed)
+    notes = _notes(judged, compare=compare, recall=recall, seed=seed)
+    if judged:
+        write_evaluation_report(
+            Path(out) / "report.html",
+            judged,
+            test,
+            title=title,
+            facts=facts,
+            notes=notes,
+            evaluations=grouped,
+            runs=runs,
+            split=split,
+            labelled=labelled,
+            seed=seed,
+            progress=progress,
+        )
+    if projector is not None:
+        write_embeddings(projector, judged[-1], test, seed=seed)
+    evaluations = [found for one in judged for found in one.evaluations()] + grouped
+    wholes = [one.evaluation for one in judged]
+    write_rows(
+        Path(out) / ROWS_NAME,
+        # The last one is what a comparison takes by default: a model, if there is any.
+        [*grouped, *wholes],
+        candidates=_candidates(test),
+        seed=seed,
     )
     content: dict[str, Any] = {
+        "format": FORMAT,
         "notes": notes,
         "models": [evaluation.to_json() for evaluation in evaluations],
-        "variants": [variant.to_json() for variant in variants],
+        "variants": [variant.to_json() for one in judged for variant in one.variants],
+        "index": None if recall is None else _recall_json(recall),
     }
     write_json(Path(out) / "evaluation.json", content)
     return evaluations, notes
 
 
 def comparison_notes(
-    evaluations: Sequence[Evaluation], *, metric: str, seed: int
+    evaluations: Sequence[Evaluation], *, metrics: Sequence[str], seed: int
 ) -> list[str]:
     """Says by how much the last model differs from each other one, with intervals."""
-    notes = []
-    last = evaluations[-1]
-    for other in evaluations[:-1]:
-        if metric not in last.metrics or metric not in other.metrics:
-            continue
-        change = metric_difference(last, other, metric=metric, seed=seed)
-        if change.low > 0:
-            verdict = "is better than"
-        elif change.high < 0:
-            verdict = "is worse than"
-        else:
-            verdict = "is not clearly different from"
-        notes.append(f"{last.name} {verdict} {other.name} in {metric}: {change} apart.")
+    last, others = evaluations[-1], evaluations[:-1]
+    changes = {
+        other.name: metric_differences(last, other, seed=seed) for other in others
+    }
+    said = {BETTER: "is better than", WORSE: "is worse than"}
+    return [
+        f"{last.name} "
+        f"{said.get(verdict(found[metric], metric=metric), _UNCLEAR)} "
+        f"{name} in {metric_name(metric).label}: {found[metric]} apart."
+        for metric in metrics
+        for name, found in changes.items()
+        if metric in found
+    ]
+
+
+_UNCLEAR = "is not clearly different from"
+
+
+def _require_model(
+    models: Mapping[str, Any], index: Index | None, projector: str | Path | None
+) -> None:
+    for what, given in (("an index", index), ("embeddings", projector)):
+        if given is not None and not models:
+            raise SimprodError(f"{what} cannot be judged or written without a model.")
+
+
+def _notes(
+    judged: Sequence[Judged],
+    *,
+    compare: Sequence[str],
+    recall: IndexRecall | None,
+    seed: int,
+) -> list[str]:
+    # Variants ask with other rows: their differences are no paired ones.
+    wholes = [one.evaluation for one in judged]
+    notes = comparison_notes(wholes, metrics=compare, seed=seed) if wholes else []
+    notes += [str(variant) for one in judged for variant in one.variants]
+    if recall is not None:
+        notes.append(
+            f"The index finds {recall.recall} of the {recall.k} nearest products of "
+            f"{len(recall.shares):,} queries."
+        )
     return notes
 
 
-def _facts(test: HeldOut) -> list[tuple[str, str]]:
-    facts = [
-        ("Candidates", f"{len(test.catalog):,} products"),
-        ("Queries", f"{len(test.queries):,} products"),
-    ]
-    if test.pairs is not None:
-        similar = test.pairs.num_positives
-        facts.append(
-            ("Test pairs", f"{len(test.pairs):,}, {similar:,} of them similar")
+def _evaluate_groups(
+    name: str, table: pa.Table, test: HeldOut, *, seed: int
+) -> Evaluation:
+    rows = test.query_rows()
+    truth = dict(
+        zip(
+            test.queries.ids[rows].tolist(),
+            test.queries.column(test.group_column)[rows].tolist(),
         )
-    return facts
-
-
-def _sections(test: HeldOut, judged: Judged, *, seed: int) -> list[QuerySection]:
-    retrieval = judged.evaluation.retrieval
-    if retrieval is None:
-        return []
-    asked = test.query_rows()[retrieval.kept]
-    some = np.random.default_rng(seed).permutation(len(asked))[:12]
-    worst = np.argsort(retrieval.map_at_r, kind="stable")[:12]
-    name = judged.evaluation.name
-    return [
-        QuerySection(
-            title=heading,
-            rows=tuple(_query_row(test, judged, int(asked[one])) for one in rows),
-            note=f"{note} Neighbours by {name}.",
+    )
+    if not truth:
+        raise SimprodError(
+            f"{name} cannot be judged: no product has a {test.group_column!r}; give "
+            "--group-column."
         )
-        for heading, rows, note in (
-            ("Random queries", some, "Drawn at random from all queries."),
-            ("Hardest queries", worst, "Those with the lowest average precision."),
+    return evaluate_groups(name, group_rows(table, truth), seed=seed)
+
+
+def _sliced(one: Judged, test: HeldOut, slicing: Slicing, seed: int) -> Judged:
+    found = with_slices(one.evaluation, test, slicing, seed=seed)
+    return Judged(found, one.candidates, one.queries, one.variants, one.encoder)
+
+
+def _index_recall(
+    index: Index, judged: Judged, test: HeldOut, seed: int
+) -> IndexRecall:
+    if judged.encoder is not None:
+        require_same_encoder(
+            judged.encoder.fingerprint, index.encoder_fingerprint, what="The index"
         )
-    ]
+    known = np.flatnonzero(np.linalg.norm(judged.queries, axis=1) > 0.5)
+    some = np.sort(np.random.default_rng(seed).permutation(known)[:_MOST_QUERIES])
+    groups = test.queries.column(test.group_column)[some]
+    clusters = np.where(groups == "", test.queries.ids[some], groups).astype(str)
+    return index_recall(index, judged.queries[some], query_groups=clusters, seed=seed)
 
 
-def _query_row(test: HeldOut, judged: Judged, row: int) -> QueryRow:
-    query = test.queries.product(row)
-    wanted = test.queries.column(test.group_column)[row]
+def _candidates(test: HeldOut) -> list[str]:
     groups = test.catalog.column(test.group_column)
-    distances = np.linalg.norm(judged.candidates - judged.queries[row], axis=1)
-    nearest = np.argsort(distances, kind="stable")[:7]
-    shown = []
-    for candidate in nearest:
-        product = test.catalog.product(int(candidate))
-        if product.id != query.id:
-            shown.append(
-                Shown(
-                    product.id,
-                    product.title,
-                    product.image,
-                    groups[candidate],
-                    float(distances[candidate]),
-                    bool(groups[candidate] == wanted),
-                )
-            )
-    asked = Shown(query.id, query.title, query.image, wanted)
-    return QueryRow(asked, tuple(shown[:6]))
+    return [f"{id}\0{group}" for id, group in zip(test.catalog.ids, groups)]
+
+
+def _recall_json(found: IndexRecall) -> dict[str, Any]:
+    return {
+        "k": found.k,
+        "queries": len(found.shares),
+        "recall": interval_json(found.recall),
+    }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,17 @@ from simprod_tf.data.vectors import VectorTable
 from simprod_tf.errors import SimprodError
 from simprod_tf.evaluation.evaluate import Evaluation, evaluate_model
 from simprod_tf.evaluation.retrieval import Retrieval, retrieval_metrics
+from simprod_tf.evaluation.sides import known_rows, pair_distances
 from simprod_tf.export import SavedEncoder
+from simprod_tf.matching.calibration import Calibration
+from simprod_tf.matching.decision import Decision
 from simprod_tf.matching.views import IMAGE, TEXT
 from simprod_tf.pipeline.embed import alone, embed_catalog
 from simprod_tf.pipeline.progress import Progress, about
+from simprod_tf.pipeline.variant import Variant
 
 _VIEWS = {"picture": IMAGE, "title": TEXT}
 MODALITIES = tuple(_VIEWS)
-# The distance of a pair if nothing is known of one product: as far as can be.
-_FARTHEST = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,55 +73,6 @@ class HeldOut:
 
 
 @dataclass(frozen=True, eq=False)
-class Variant:
-    """A model judged on queries and anchors of which it gets one modality alone.
-
-    Attributes:
-        name: `<model> (picture only)` or `<model> (title only)`.
-        modality: "picture" or "title".
-        evaluation: None where it could not be made.
-        skipped: Why it could not be made, or "".
-        queries, queries_left_out: Queries asked with, and those without the modality.
-        pairs, pairs_left_out: Pairs judged, and those whose anchor is without it.
-        unknown: Of the products asked with, how many the encoder knows nothing of.
-    """
-
-    name: str
-    modality: str
-    evaluation: Evaluation | None
-    skipped: str
-    queries: int
-    queries_left_out: int
-    pairs: int
-    pairs_left_out: int
-    unknown: int
-
-    def __str__(self) -> str:
-        """Returns what was asked and what was left out, as a sentence."""
-        if self.skipped:
-            return f"{self.name} was not judged: {self.skipped}."
-        left_out = " and ".join(
-            f"{lost:,} of {asked + lost:,} {what}"
-            for what, asked, lost in (
-                ("queries", self.queries, self.queries_left_out),
-                ("pairs", self.pairs, self.pairs_left_out),
-            )
-            if asked + lost
-        )
-        unknown = f"; nothing is known of {self.unknown:,} products asked with"
-        return (
-            f"{self.name}: queries and anchors have their {self.modality} alone; left "
-            f"out for want of it: {left_out}{unknown if self.unknown else ''}."
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns names and counts; the evaluation stands elsewhere."""
-        content = asdict(replace(self, evaluation=None))
-        del content["evaluation"]
-        return content
-
-
-@dataclass(frozen=True, eq=False)
 class Judged:
     """One model's evaluation, with the embeddings that it comes from.
 
@@ -127,12 +80,14 @@ class Judged:
         evaluation: On whole products.
         candidates: [P, D] float32, of the catalogue; queries: [Q, D] float32.
         variants: With one modality of queries and anchors alone, where asked for.
+        encoder: What was judged, for who wants to ask it more.
     """
 
     evaluation: Evaluation
     candidates: np.ndarray
     queries: np.ndarray
     variants: tuple[Variant, ...] = ()
+    encoder: SavedEncoder | None = None
 
     def evaluations(self) -> list[Evaluation]:
         """Returns the whole evaluation, then those of the variants."""
@@ -148,13 +103,15 @@ class _Asked:
         rows: [Q] of the queries.
         queries: [Q, D] float32, their embeddings.
         pairs: N labelled pairs.
-        anchors: [N, D] float32, the embeddings of their anchors.
+        anchors: [A, D] float32, embeddings.
+        anchor_rows: [N] int64, which of them is each pair's anchor.
     """
 
     rows: np.ndarray
     queries: np.ndarray
     pairs: Pairs
     anchors: np.ndarray
+    anchor_rows: np.ndarray
 
 
 # (name, asked) -> evaluation, on a test set whose candidates are embedded.
@@ -215,23 +172,44 @@ def evaluate_encoder(
     candidates = test.embed(encoder, test.catalog, progress)
     queries = _query_embeddings(encoder, test, candidates, progress)
     decision = encoder.manifest.get("decision") or {}
+    calibration = _calibration(decision)
     judge = partial(
         _evaluation,
         test=test,
         candidates=candidates,
         max_distance=decision.get("max_distance"),
+        calibration=calibration,
         seed=seed,
     )
     rows, pairs = test.query_rows(), test.labelled()
-    anchors = candidates[test.catalog.rows_of(pairs.anchor_ids)]
+    anchor_rows = test.catalog.rows_of(pairs.anchor_ids)
+    asked = queries if len(rows) == len(queries) else queries[rows]
     return Judged(
-        judge(name, _Asked(rows, queries[rows], pairs, anchors)),
+        judge(name, _Asked(rows, asked, pairs, candidates, anchor_rows)),
         candidates,
         queries,
         tuple(
             _variant(name, one, encoder, test, judge=judge, progress=progress)
             for one in modalities
         ),
+        encoder,
+    )
+
+
+def _calibration(content: Mapping[str, Any]) -> Calibration | None:
+    """Returns the curve from distance to probability, for pairs like those it is from.
+
+    A decision's probabilities hold at the share of similar pairs among candidates; the
+    pairs judged are taken to be like the labelled ones, with theirs.
+    """
+    if "calibration" not in content:
+        return None
+    decision = Decision.from_json(content)
+    # A prior of 0 or 1 has no odds: of such pairs no other share can be had.
+    if not (0 < decision.prior < 1 and 0 < decision.labelled_prior < 1):
+        return decision.calibration
+    return decision.calibration.at_prior(
+        labelled=decision.prior, deployed=decision.labelled_prior
     )
 
 
@@ -278,11 +256,12 @@ def _variant(
         return replace(variant, skipped=f"no query and no anchor has a {modality}")
     told = about(progress, f"Embedding queries by {modality}")
     embeddings = _encode_distinct(encoder, products, told)
-    known = _known(embeddings)
+    known = known_rows(embeddings)
     if not known.any():
         reason = f"the encoder knows nothing of any product by its {modality} alone"
         return replace(variant, skipped=reason, unknown=_distinct(products))
-    asked = _Asked(rows, embeddings[: len(rows)], pairs, embeddings[len(rows) :])
+    first = np.arange(len(rows), len(embeddings))
+    asked = _Asked(rows, embeddings[: len(rows)], pairs, embeddings, first)
     return replace(
         variant,
         evaluation=judge(variant.name, asked),
@@ -315,11 +294,6 @@ def _key(product: Product) -> tuple[str, str, str]:
     return product.id, product.title, product.image
 
 
-def _known(embeddings: np.ndarray) -> np.ndarray:
-    """Returns [B] bool: False where the embedding is 0."""
-    return np.linalg.norm(embeddings, axis=1) > 0.5
-
-
 def _evaluation(
     name: str,
     asked: _Asked,
@@ -327,26 +301,28 @@ def _evaluation(
     test: HeldOut,
     candidates: np.ndarray,
     max_distance: float | None,
+    calibration: Calibration | None,
     seed: int,
 ) -> Evaluation:
-    others = candidates[test.catalog.rows_of(asked.pairs.other_ids)]
+    other_rows = test.catalog.rows_of(asked.pairs.other_ids)
     anchor_ids = asked.pairs.anchor_ids
     groups = test.catalog.groups[test.catalog.rows_of(anchor_ids)]
+    distances = pair_distances(
+        asked.anchors, candidates, rows=(asked.anchor_rows, other_rows)
+    )
     return evaluate_model(
         name,
-        pair_distances=_distances(asked.anchors, others),
+        pair_distances=distances,
         pair_labels=asked.pairs.labels,
         pair_groups=np.where(groups == "", anchor_ids, groups).astype(str),
         retrieval=_retrieval(test, asked, candidates),
         max_distance=max_distance,
+        pair_ids=np.stack([anchor_ids, asked.pairs.other_ids], axis=1),
+        pair_probabilities=(
+            None if calibration is None else calibration.probability(distances)
+        ),
         seed=seed,
     )
-
-
-def _distances(anchors: np.ndarray, others: np.ndarray) -> np.ndarray:
-    # Two zero vectors would be 0 apart: the most alike of all.
-    known = _known(anchors) & _known(others)
-    return np.where(known, np.linalg.norm(anchors - others, axis=1), _FARTHEST)
 
 
 def _retrieval(
@@ -357,18 +333,11 @@ def _retrieval(
     groups = test.catalog.column(test.group_column)
     # A product without a group is nobody's right answer.
     groups = np.where(groups == "", "\0none", groups).astype(str)
-    found = retrieval_metrics(
+    return retrieval_metrics(
         asked.queries,
         candidates,
         test.queries.column(test.group_column)[asked.rows].astype(str),
         groups,
         query_ids=test.queries.ids[asked.rows].astype(str),
         candidate_ids=test.catalog.ids.astype(str),
-    )
-    # All candidates are equally far from a zero vector: what it ranks first is chance.
-    known = _known(asked.queries)[found.kept]
-    return replace(
-        found,
-        recall_at={k: hits * known for k, hits in found.recall_at.items()},
-        map_at_r=found.map_at_r * known,
     )

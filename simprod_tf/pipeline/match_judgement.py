@@ -30,6 +30,7 @@ class Judgement:
             can reach at most.
         decision: of the labelled pairs.
         left_out: labelled pairs of which the index lacks a product.
+        trained_on: labelled pairs that the pair decider was trained on.
         grouped: of the labelled pairs, after grouping.
         groups: found groups against true ones.
     """
@@ -37,6 +38,7 @@ class Judgement:
     candidates: CandidateRecall | None = None
     decision: Outcome | None = None
     left_out: int = 0
+    trained_on: int = 0
     grouped: GroupedPairMetrics | None = None
     groups: GroupMetrics | None = None
 
@@ -50,6 +52,7 @@ class Judge:
         truth: Mapping[str, str],
         *,
         ids: Sequence[str],
+        trained_on: int = 0,
     ) -> None:
         """Takes what is known.
 
@@ -57,7 +60,9 @@ class Judge:
             labelled: pairs as rows; None for none.
             truth: the group of each product that is judged by it.
             ids: of the index, in row order.
+            trained_on: how many of the pairs the pair decider was trained on.
         """
+        self._trained_on = trained_on
         self._labelled, self._truth, self._ids = labelled, truth, ids
         rows = np.empty((0, 2), np.int64) if labelled is None else labelled.rows
         labels = np.empty(0, np.int64) if labelled is None else labelled.labels
@@ -84,6 +89,7 @@ class Judge:
             candidates=self._recall.recall(),
             decision=self._outcome.outcome(),
             left_out=self._labelled.left_out,
+            trained_on=self._trained_on,
             grouped=None
             if groups is None
             else grouped_pair_metrics(
@@ -105,6 +111,11 @@ def judged(judgement: Judgement) -> list[str]:
         if judgement.left_out:
             line += f"; {judgement.left_out} pairs are not in the index"
         lines.append(line)
+    if judgement.trained_on:
+        lines.append(
+            f"{judgement.trained_on} of the labelled pairs were those that the decider "
+            "was trained on, which flatters it"
+        )
     if judgement.decision is not None:
         lines.append(_measured("Decision", judgement.decision))
     if judgement.grouped is not None:

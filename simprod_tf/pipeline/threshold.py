@@ -16,7 +16,7 @@ from simprod_tf.matching.decisions import Decisions
 from simprod_tf.matching.prior import Prior, estimate_prior
 from simprod_tf.matching.rule import Conflicts
 from simprod_tf.matching.threshold import choose_threshold
-from simprod_tf.matching.views import LABELS, WHOLE, Views
+from simprod_tf.matching.views import DECIDER, LABELS, Views
 from simprod_tf.pipeline.progress import Progress, silent
 from simprod_tf.pipeline.veto import require_kinds
 
@@ -112,36 +112,41 @@ def choose_decisions(
     *,
     encoder_fingerprint: str,
     date: str,
+    decider_fingerprint: str = "",
     categories: np.ndarray | None = None,
     conflicts: Conflicts | None = None,
     progress: Progress = silent,
 ) -> Decisions:
-    """Returns a decision for each view of an index.
+    """Returns a decision for each view of an index, or the one of a pair decider.
 
     Of the labelled pairs those count that `match` decides upon: candidates, one being
-    among the other's k nearest, without a conflict that vetoes them. Pairs that are
-    labelled by other ways of choosing are farther apart than candidates, and a
-    precision measured on them says little of what is decided.
+    among the other's k nearest in the view (a decider's: in any), without a conflict
+    that vetoes them. Pairs that are labelled by other ways of choosing are farther
+    apart than candidates, and a precision measured on them says little of what is
+    decided.
 
     Args:
-        views: The index, and its views.
+        views: The index, and its views; where the decider is one of them, it alone has
+            a decision, and candidates are what any of them proposes.
         pairs: Labelled by hand, and held out from training.
         settings: What is promised.
         encoder_fingerprint: Of the index.
         date: Of today, as YYYY-MM-DD.
+        decider_fingerprint: Of the pair decider, where it is one of the views.
         categories: [N] str, of the rows of the index, where thresholds go by them.
         conflicts: By the kinds of `settings.veto`, of the rows of the index.
         progress: Told how far the work is.
 
     Raises:
-        ThresholdError: the precision cannot be promised for whole products, or no
-            prior estimated; for other views the reason is kept instead.
+        ThresholdError: the precision cannot be promised for whole products or by the
+            decider, or no prior estimated; for other views the reason is kept instead.
     """
+    names = (DECIDER,) if views.deciding == DECIDER else views.names
     pairs = pairs.where(~_vetoed(conflicts, *pairs.rows.T))
     decided: dict[str, Decision] = {}
     refused: dict[str, str] = {}
-    for done, view in enumerate(views.names):
-        progress("Choosing thresholds", done, len(views.names))
+    for done, view in enumerate(names):
+        progress("Choosing thresholds", done, len(names))
         try:
             decided[view] = _decision(
                 views,
@@ -154,12 +159,17 @@ def choose_decisions(
                 conflicts=conflicts,
             )
         except ThresholdError as error:
-            if view == WHOLE:
+            if view == views.deciding:
                 raise
             refused[view] = str(error)
-    progress("Choosing thresholds", len(views.names), len(views.names))
+    progress("Choosing thresholds", len(names), len(names))
     return Decisions(
-        encoder_fingerprint, decided, refused, settings.category, settings.veto
+        encoder_fingerprint,
+        decided,
+        refused,
+        settings.category,
+        settings.veto,
+        decider_fingerprint,
     )
 
 
@@ -204,15 +214,28 @@ def _decision(
 def _are_candidates(
     views: Views, view: str, pairs: np.ndarray, *, k: int
 ) -> np.ndarray:
-    """Returns [P] bool: whether one of the two is among the other's k nearest."""
+    """Returns [P] bool: whether one of the two is proposed for the other."""
     if not len(pairs):
         return np.zeros(0, bool)
     rows, places = np.unique(pairs, return_inverse=True)
     places = places.reshape(pairs.shape)
-    nearest = views.nearest(view, rows, k=k)
+    nearest = _proposed(views, view, rows, k=k)
     there = nearest[places[:, 0]] == pairs[:, 1:]
     back = nearest[places[:, 1]] == pairs[:, :1]
     return np.asarray((there | back).any(axis=1))
+
+
+def _proposed(views: Views, view: str, rows: np.ndarray, *, k: int) -> np.ndarray:
+    """Returns [B, W] int32, -1 for none: whom a view decides upon for each row.
+
+    A decider decides upon what any of the views proposes, each once.
+    """
+    if view != DECIDER:
+        return views.nearest(view, rows, k=k)
+    lists = [views.nearest(name, rows, k=k) for name in views.names]
+    found = np.sort(np.concatenate(lists, axis=1), axis=1)
+    found[:, 1:][found[:, 1:] == found[:, :-1]] = -1
+    return found
 
 
 def _vetoed(
@@ -231,7 +254,7 @@ def _candidate_distances(
     """Returns the distances of the candidates of a sample of products."""
     random = np.random.default_rng(settings.seed)
     rows = np.sort(random.permutation(len(views))[:_SAMPLE])
-    found = views.nearest(view, rows, k=settings.k)
+    found = _proposed(views, view, rows, k=settings.k)
     lines, places = np.nonzero(found >= 0)
     starts, ends = rows[lines], found[lines, places].astype(np.int64)
     kept = ~_vetoed(conflicts, starts, ends)

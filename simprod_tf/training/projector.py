@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image
 from tensorboard.plugins import projector
 
 from simprod_tf.atomic import whole_file
 from simprod_tf.data.catalog import Catalog
+from simprod_tf.evaluation.thumbnail import thumbnail
 from simprod_tf.training.embedder import Embedder
 
 log = logging.getLogger(__name__)
@@ -165,7 +166,7 @@ def _write_sprite(path: Path, images: np.ndarray) -> None:
     for row, image in enumerate(images):
         if not image:
             continue
-        found = _thumbnail(image)
+        found = thumbnail(image, _SIDE)
         if found is None:
             unread += 1
             continue
@@ -176,19 +177,3 @@ def _write_sprite(path: Path, images: np.ndarray) -> None:
         log.warning("%d pictures cannot be read, and are blank in %s", unread, path)
     with whole_file(path) as temporary:
         sheet.save(temporary)
-
-
-def _thumbnail(path: str) -> Image.Image | None:
-    """Returns a picture that fits its place in the sheet, or None if it has none."""
-    try:
-        with Image.open(path) as picture:
-            # JPEGs decode straight to about the size needed.
-            picture.draft("RGB", (2 * _SIDE, 2 * _SIDE))
-            upright = ImageOps.exif_transpose(picture)
-            upright.thumbnail((_SIDE, _SIDE))
-            layer = upright.convert("RGBA")
-            white = Image.new("RGBA", layer.size, "white")
-            return Image.alpha_composite(white, layer).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        # Pillow reports damaged PNG chunks as SyntaxError.
-        return None

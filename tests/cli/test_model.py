@@ -1,54 +1,14 @@
-"""`simprod export` and `simprod evaluate --by-modality`, in this process."""
+"""`simprod export`, in this process."""
 
 from __future__ import annotations
 
-import csv
 import json
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from simprod_tf.cli import app
 from simprod_tf.errors import InputError
-
-
-class Encoder:
-    inputs = SimpleNamespace(vectors=())
-    manifest: dict = {}
-
-    def __init__(self, folder):
-        self.words = ["mug", "cup", "pan"]
-
-    def encode(self, products, *, progress=None, **_):
-        found = np.zeros((len(products), 3), np.float32)
-        for row, product in enumerate(products):
-            if product.title in self.words:
-                found[row, self.words.index(product.title)] = 1
-        return found
-
-
-def test_variants_stand_in_the_table_and_reasons_below(monkeypatch, tmp_path):
-    monkeypatch.setattr("simprod_tf.pipeline.judge.SavedEncoder", Encoder)
-    (tmp_path / "catalog.csv").write_text(
-        "id,title,group\na,mug,m\nb,mug,m\nc,cup,c\nd,cup,c\n"
-    )
-    (tmp_path / "pairs.csv").write_text(
-        "anchor_id,other_id,label\na,b,1\nb,c,0\nc,d,1\n"
-    )
-    arguments = ["evaluate", "catalog.csv", "--model", "m=somewhere", "--by-modality"]
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, [*arguments, "--pairs", "pairs.csv", "--out", "e"])
-    assert done.exit_code == 0, done.output
-    lines = [line for line in done.output.splitlines() if line.startswith("m")]
-    rows = list(csv.reader(line for line in lines if "," in line))
-    assert rows[0][:2] == ["model", "pr_auc"]
-    assert [row[0] for row in rows[1:3]] == ["m", "m (title only)"]
-    assert rows[1][1:] == rows[2][1:]
-    assert "m (picture only) was not judged: no query and no anchor has" in done.output
-    report = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
-    assert "m (title only)" in report
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from html.parser import HTMLParser
 
 import pytest
@@ -9,7 +10,16 @@ from PIL import Image
 from simprod_tf.data.catalog import Product
 from simprod_tf.evaluation.explanation import write_explanation
 from simprod_tf.matching.explain import explain
-from simprod_tf.matching.views import IMAGE, TEXT, WHOLE
+from simprod_tf.matching.views import DECIDER, IMAGE, TEXT, WHOLE
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """As a decider's are."""
+
+    feature: str
+    value: float
+    log_odds: float
 
 
 class Page(HTMLParser):
@@ -103,3 +113,25 @@ def test_without_pictures_traits_and_threshold_it_says_so(tmp_path):
     assert "a and b: undecided" in text
     assert "No quantity, pack, model number, brand or condition" in text
     assert "A line is a threshold" not in text
+
+
+def test_what_a_decider_weighs_is_shown_and_its_distance_on_its_own_scale(tmp_path):
+    added = [Contribution("title_overlap", 0.512345, -2.0)]
+    added += [Contribution("price", float("nan"), 0.25)]
+    added += [Contribution(f"feature{number}", 0.0, 0.0) for number in range(30)]
+    found = explain(
+        Product("a", "mug"),
+        Product("b", "cup"),
+        distances={DECIDER: 0.5, WHOLE: 0.5},
+        thresholds={DECIDER: 0.25},
+        contributions=added,
+    )
+    write_explanation(tmp_path / "page.html", found)
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert "title overlap" in page.text and "0.5123" in page.text
+    assert "-2.000" in page.text and "+0.250" in page.text
+    assert "The 25 strongest of 32." in page.text
+    assert "The pair decider decides" in page.text
+    # A half of 1 by the decider, a quarter of 2 by whole products, of 200 units.
+    assert "M0 7H100.0" in text and "M0 7H50.0" in text

@@ -8,7 +8,15 @@ import pyarrow as pa
 import pytest
 
 from simprod_tf.errors import SimprodError
-from simprod_tf.evaluation.group_metrics import group_metrics, grouped_pair_metrics
+from simprod_tf.evaluation.group_metrics import (
+    GROUP_METRICS,
+    group_metrics,
+    group_rows,
+    group_section,
+    grouped_pair_metrics,
+)
+from simprod_tf.evaluation.interval import bootstrap_interval
+from simprod_tf.evaluation.section import section_intervals
 
 # Bagga and Baldwin's own example, products for mentions: true groups of 5, 2 and 5.
 # The first response joins the small group to a large one, the second the two large.
@@ -147,3 +155,66 @@ def test_no_pairs_have_no_precision() -> None:
 def test_labels_that_do_not_fit_are_refused(labels: list) -> None:
     with pytest.raises(ValueError, match="labels must be one row of 2 values"):
         grouped_pair_metrics({}, [("a", "b"), ("c", "d")], labels=labels)
+
+
+def slow_row_f1(found: dict[str, str], truth: dict[str, Hashable]) -> float:
+    """The score of Kaggle's Shopee competition: F1 of two sets of ids, row by row."""
+    total = 0.0
+    for id in truth:
+        mine = {other for other in truth if other == id or is_with(found, id, other)}
+        right = {other for other in truth if truth[other] == truth[id]}
+        total += 2 * len(mine & right) / (len(mine) + len(right))
+    return total / len(truth)
+
+
+def is_with(found: dict[str, str], one: str, other: str) -> bool:
+    return one in found and found[one] == found.get(other)
+
+
+def test_row_f1_and_pair_f1_of_five_products_by_hand() -> None:
+    # Found ab, cd, e; truly abc, d, e. F1: a, b 2*2/5; c 2*1/5; d 2*1/3; e 1.
+    found = {"a": "g", "b": "g", "c": "h", "d": "h"}
+    truth = {"a": 1, "b": 1, "c": 1, "d": 2, "e": 3}
+    metrics = group_metrics(found, truth)
+    assert metrics.row_f1 == pytest.approx((4 / 5 + 4 / 5 + 2 / 5 + 2 / 3 + 1) / 5)
+    # One pair of the two together and of the three similar ones is both.
+    assert metrics.pair_f1 == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_row_f1_equals_the_slow_oracle(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    truth = {str(n): int(generator.integers(6)) for n in range(30)}
+    found = {id: str(generator.integers(8)) for id in truth if generator.random() < 0.8}
+    assert group_metrics(found, truth).row_f1 == pytest.approx(
+        slow_row_f1(found, truth)
+    )
+
+
+def test_intervals_equal_the_bootstrap_of_the_products_rows() -> None:
+    generator = np.random.default_rng(7)
+    truth = {str(n): n // 3 for n in range(60)}
+    found = {id: str(generator.integers(20)) for id in truth}
+    rows = group_rows(found, truth)
+    intervals = section_intervals(group_section(rows), seed=1)
+    assert tuple(intervals) == GROUP_METRICS
+    whole = group_metrics(found, truth)
+    for name in GROUP_METRICS:
+        assert intervals[name].value == pytest.approx(getattr(whole, name))
+
+    def row_f1(drawn: np.ndarray) -> float:
+        some = rows.take(drawn)
+        return float((2 * some.shared / (some.found_sizes + some.true_sizes)).mean())
+
+    def pair_precision(drawn: np.ndarray) -> float:
+        some = rows.take(drawn)
+        return float((some.shared - 1).sum() / (some.found_sizes - 1).sum())
+
+    for name, statistic in (("row_f1", row_f1), ("pair_precision", pair_precision)):
+        slow = bootstrap_interval(statistic, rows.groups, seed=1)
+        assert intervals[name].low == pytest.approx(slow.low)
+        assert intervals[name].high == pytest.approx(slow.high)
+
+
+def test_no_products_have_no_measures_to_resample() -> None:
+    assert section_intervals(group_section(group_rows({}, {})), seed=0) == {}

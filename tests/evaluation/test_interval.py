@@ -8,9 +8,13 @@ import pytest
 
 from simprod_tf.evaluation.interval import (
     Interval,
+    bootstrap_draws,
     bootstrap_interval,
+    cluster_numbers,
     mean_of,
+    means_of,
     paired_difference,
+    percentile_intervals,
 )
 from simprod_tf.evaluation.metrics import pr_auc
 
@@ -138,3 +142,30 @@ def test_arguments_are_checked() -> None:
         bootstrap_interval(mean_of([1.0]), ["a"], seed=0, level=95)
     with pytest.raises(ValueError, match=r"groups must be \[N\], got shape \(1, 1\)"):
         bootstrap_interval(mean_of([1.0]), [["a"]], seed=0)
+
+
+def test_draws_by_cluster_are_those_by_row() -> None:
+    generator = np.random.default_rng(0)
+    groups = generator.integers(12, size=50).astype(str)
+    values = generator.random((50, 2))
+    numbers = cluster_numbers(groups)
+    statistic = means_of(values, numbers)
+    # A thousand a time, and one a time.
+    draws = bootstrap_draws(statistic, 12, num_rows=50, seed=3, repeats=200)
+    few = bootstrap_draws(statistic, 12, num_rows=1 << 20, seed=3, repeats=200)
+    np.testing.assert_allclose(draws, few, rtol=1e-12)
+    found = percentile_intervals(statistic(np.ones((1, 12)))[0], draws)
+    for column, interval in zip(values.T, found):
+        slow = bootstrap_interval(mean_of(column), groups, seed=3, repeats=200)
+        assert interval.value == pytest.approx(slow.value)
+        assert interval.low == pytest.approx(slow.low)
+        assert interval.high == pytest.approx(slow.high)
+
+
+def test_one_cluster_draws_nothing_and_leaves_the_bounds_open() -> None:
+    statistic = means_of(np.array([[1.0], [3.0]]), np.array([0, 0]))
+    draws = bootstrap_draws(statistic, 1, num_rows=2, seed=0)
+    assert draws.shape == (0, 1)
+    [interval] = percentile_intervals(statistic(np.ones((1, 1)))[0], draws)
+    assert interval.value == 2
+    assert math.isnan(interval.low)

@@ -7,9 +7,11 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from simprod_tf.evaluation.metrics import (
+    best_f1,
     pr_auc,
     precision_recall_at,
     precision_recall_curve,
+    recall_at_precision,
     roc_auc,
 )
 
@@ -104,3 +106,51 @@ def test_labels_and_distances_are_checked() -> None:
         pr_auc([1, 2], [0.1, 0.2])
     with pytest.raises(ValueError, match="distances must be finite"):
         pr_auc([1, 0], [0.1, math.nan])
+
+
+def test_f1_and_the_oracles_of_four_pairs_by_hand() -> None:
+    # Cut at 0.1: precision 1, recall 1/2; at 0.5: precision 2/3, recall 1.
+    assert best_f1(LABELS, DISTANCES) == pytest.approx(4 / 5)
+    assert recall_at_precision(LABELS, DISTANCES, precision=0.95) == 0.5
+    assert recall_at_precision(LABELS, DISTANCES, precision=2 / 3) == 1.0
+    found = precision_recall_at(LABELS, DISTANCES, max_distance=0.4)
+    assert found.f1 == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_f1_and_the_oracles_equal_scikit_learn_with_ties(seed: int) -> None:
+    labels, distances = drawn_pairs(seed)
+    precision, recall, limits = sklearn_metrics.precision_recall_curve(
+        labels, -distances
+    )
+    f1s = [
+        sklearn_metrics.f1_score(labels, distances <= -limit, zero_division=0)
+        for limit in limits
+    ]
+    assert best_f1(labels, distances) == pytest.approx(max(f1s))
+    for wanted in (0.4, 0.5, 0.6, 0.95):
+        found = recall_at_precision(labels, distances, precision=wanted)
+        assert found == pytest.approx(recall[precision >= wanted].max())
+    for limit, f1 in zip(limits, f1s):
+        at = precision_recall_at(labels, distances, max_distance=-limit)
+        assert at.f1 == pytest.approx(f1)
+
+
+def test_f1_without_hits_is_zero_and_without_anything_is_nan() -> None:
+    nothing_accepted = precision_recall_at([1, 0], [0.5, 0.6], max_distance=0.1)
+    assert nothing_accepted.f1 == 0
+    nothing_similar = precision_recall_at([0, 0], [0.5, 0.6], max_distance=0.5)
+    assert nothing_similar.f1 == 0
+    assert precision_recall_at([1, 0], [0.6, 0.5], max_distance=0.5).f1 == 0
+    assert math.isnan(precision_recall_at([0], [0.5], max_distance=0.1).f1)
+    assert math.isnan(best_f1([0, 0], [0.1, 0.2]))
+    assert math.isnan(recall_at_precision([0], [0.1], precision=0.9))
+
+
+def test_no_threshold_that_precise_recalls_nothing() -> None:
+    assert recall_at_precision([0, 1], [0.1, 0.2], precision=0.9) == 0
+
+
+def test_a_precision_is_above_zero_and_at_most_one() -> None:
+    with pytest.raises(ValueError, match="above 0 and at most 1, got 95"):
+        recall_at_precision(LABELS, DISTANCES, precision=95)

@@ -10,6 +10,7 @@ import pytest
 
 from simprod_tf.evaluation.figures import reliability_svg
 from simprod_tf.evaluation.reliability import (
+    binned,
     cross_fitted_reliability,
     expected_calibration_error,
     reliability,
@@ -92,3 +93,25 @@ def test_the_drawing_states_pairs_and_error() -> None:
     assert not ids & set(
         re.findall(r'\bid="([^"]+)"', reliability_svg(found, number=1))
     )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_counted_pairs_fall_into_the_bins_of_repeated_ones(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    values = np.sort(generator.random(9))
+    mass = generator.integers(0, 6, 9)
+    similar = np.array([generator.integers(0, count + 1) for count in mass])
+    repeated = np.repeat(values, mass)
+    labels = np.concatenate(
+        [np.arange(count) < hits for count, hits in zip(mass, similar)]
+    )
+    counted = binned(values, mass=mass, similar=similar, bins=4)
+    # One by one: bins of as many pairs, each with its probability's share of similar.
+    share = np.repeat(similar / np.maximum(mass, 1), mass)
+    borders = np.linspace(0, len(labels), 5).astype(int)
+    for bin, (start, end) in enumerate(zip(borders, borders[1:])):
+        assert counted.count[bin] == end - start
+        assert counted.share[bin] == pytest.approx(share[start:end].mean())
+        assert counted.probability[bin] == pytest.approx(repeated[start:end].mean())
+    whole = reliability(repeated, labels.astype(int), bins=4)
+    np.testing.assert_allclose(whole.share, counted.share)

@@ -23,28 +23,41 @@ def slow_retrieval(
     groups: tuple[np.ndarray, np.ndarray],
     ids: tuple[np.ndarray, np.ndarray],
     k: int,
-) -> list[tuple[bool, float, float]]:
-    """For each query: whether it is measured, recall@k, average precision at R."""
-    found = []
+) -> list[dict[str, float]]:
+    """For each query its measures; none where there is no right answer."""
+    found: list[dict[str, float]] = []
     for vector, group, id_ in zip(queries, groups[0], ids[0]):
         others = [row for row in range(len(candidates)) if ids[1][row] != id_]
         # Python's sort is stable: equal distances stay in the order of rows.
         others.sort(key=lambda row: round(np.sum((candidates[row] - vector) ** 2), 9))
-        right = [groups[1][row] == group for row in others]
+        right = [bool(groups[1][row] == group) for row in others]
         total = sum(right)
         if not total:
-            found.append((False, 0.0, 0.0))
+            found.append({})
             continue
         hits = [sum(right[: i + 1]) / (i + 1) for i in range(total) if right[i]]
-        found.append((True, float(any(right[:k])), sum(hits) / total))
+        gains = [1 / np.log2(i + 2) for i in range(k)]
+        found.append(
+            {
+                f"recall_at_{k}": float(any(right[:k])),
+                f"share_found_at_{k}": sum(right[:k]) / total,
+                f"precision_at_{k}": sum(right[:k]) / k,
+                f"ndcg_at_{k}": sum(g for g, r in zip(gains, right) if r)
+                / sum(gains[:total]),
+                "map_at_r": sum(hits) / total,
+                "r_precision": sum(right[:total]) / total,
+                "mrr": 1 / (right.index(True) + 1),
+            }
+        )
     return found
 
 
-def assert_same(result: Retrieval, slow: list[tuple[bool, float, float]], k: int):
-    kept = [entry for entry in slow if entry[0]]
-    np.testing.assert_array_equal(result.kept, [entry[0] for entry in slow])
-    np.testing.assert_allclose(result.recall_at[k], [entry[1] for entry in kept])
-    np.testing.assert_allclose(result.map_at_r, [entry[2] for entry in kept])
+def assert_same(result: Retrieval, slow: list[dict[str, float]]) -> None:
+    kept = [entry for entry in slow if entry]
+    np.testing.assert_array_equal(result.kept, [bool(entry) for entry in slow])
+    assert list(result.measures) == list(kept[0])
+    for name, values in result.measures.items():
+        np.testing.assert_allclose(values, [entry[name] for entry in kept])
 
 
 def test_measures_of_five_products_by_hand() -> None:
@@ -133,7 +146,7 @@ def test_blocks_equal_the_slow_oracle_with_ties(seed: int, block: int) -> None:
         block=block,
     )
     slow = slow_retrieval(queries, candidates, groups=groups, ids=ids, k=3)
-    assert_same(result, slow, 3)
+    assert_same(result, slow)
 
 
 def test_k_beyond_the_candidates_looks_at_all_of_them() -> None:
@@ -157,7 +170,7 @@ def test_arguments_are_checked() -> None:
         retrieval_metrics(one, two, ["a"], ["a", "b"], ks=(0,))
     with pytest.raises(ValueError, match="block must be at least 1, got 0"):
         retrieval_metrics(one, two, ["a"], ["a", "b"], block=0)
-    with pytest.raises(ValueError, match="unit length, got a length of 2"):
+    with pytest.raises(ValueError, match="unit length, or zero, got a length of 2"):
         retrieval_metrics(2 * one, two, ["a"], ["a", "b"])
     with pytest.raises(ValueError, match=r"candidate_embeddings .* got shape \(2, 2\)"):
         retrieval_metrics(one, two, ["a"], ["a"])
@@ -172,9 +185,64 @@ def test_vectors_that_are_not_numbers_are_refused() -> None:
         retrieval_metrics(np.full((1, 2), np.nan), on_circle(0), ["a"], ["a"])
 
 
-def test_more_rows_than_a_rank_can_hold_are_refused(
+def test_right_answers_far_down_have_their_rank_and_the_curve_shows_it() -> None:
+    # Of 30 candidates the query's fellows are the 20th and the 25th.
+    candidates = on_circle(*range(1, 31))
+    groups = ["a" if n in (20, 25) else "b" for n in range(1, 31)]
+    found = retrieval_metrics(on_circle(0), candidates, ["a"], groups, ks=(1, 5))
+    assert found.first_ranks.tolist() == [20]
+    assert found.measures["mrr"].tolist() == [1 / 20]
+    curve = found.recall_curve(30)
+    assert curve.tolist() == [0.0] * 19 + [1.0] * 11
+    assert found.recall_curve(3).tolist() == [0, 0, 0]
+
+
+def test_what_nothing_is_known_of_finds_nothing_and_is_found_by_nobody() -> None:
+    embeddings = on_circle(0, 10, 20, 0)
+    embeddings[3] = 0
+    ids, groups = list("1234"), ["a", "b", "a", "a"]
+    found = retrieval_metrics(
+        embeddings, embeddings, groups, groups, query_ids=ids, candidate_ids=ids
+    )
+    # Still a right answer of the others: they have two, and find one.
+    assert found.query_ids.tolist() == ["1", "3", "4"]
+    assert found.measures["share_found_at_10"].tolist() == [0.5, 0.5, 0]
+    assert found.first_ranks.tolist() == [2, 2, 0]
+    assert found.measures["mrr"].tolist() == [0.5, 0.5, 0]
+    nobody = retrieval_metrics(embeddings[3:], embeddings[3:], ["a"], ["a"])
+    assert nobody.map_at_r.tolist() == [0]
+
+
+def test_groups_of_all_sizes_are_ranked_as_deep_as_each_needs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("simprod_tf.evaluation.retrieval._ROW_MASK", np.uint64(1))
-    with pytest.raises(ValueError, match="at most 1 rows, got 2; take a sample"):
-        retrieval_metrics(on_circle(0), on_circle(0, 1), ["a"], ["a", "b"])
+    monkeypatch.setattr("simprod_tf.evaluation.retrieval._BLOCK_RANKED", 50)
+    candidates = corners(9, 60)
+    groups = np.repeat([0, 1, 2, 3], [40, 12, 5, 3])
+    ids = np.arange(60)
+    result = retrieval_metrics(
+        candidates,
+        candidates,
+        groups,
+        groups,
+        ks=(4,),
+        query_ids=ids,
+        candidate_ids=ids,
+    )
+    both = (groups, groups), (ids, ids)
+    slow = slow_retrieval(candidates, candidates, groups=both[0], ids=both[1], k=4)
+    assert_same(result, slow)
+
+
+def test_measured_queries_can_be_taken_apart() -> None:
+    embeddings = on_circle(0, 10, 25, 45, 180)
+    ids, groups = list("12345"), list("cabab")
+    whole = retrieval_metrics(
+        embeddings, embeddings, groups, groups, query_ids=ids, candidate_ids=ids
+    )
+    assert whole.query_ids.tolist() == list("2345")
+    some = whole.take(np.array([1, 3]))
+    assert some.kept.tolist() == [False, False, True, False, True]
+    assert some.query_ids.tolist() == ["3", "5"]
+    assert some.map_at_r.tolist() == whole.map_at_r[[1, 3]].tolist()
+    assert len(some) == 2

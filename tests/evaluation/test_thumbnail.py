@@ -19,7 +19,7 @@ def opened(uri: str | None) -> Image.Image:
 def test_thumbnail_is_a_small_jpeg_of_the_same_shape(tmp_path: Path) -> None:
     Image.new("RGB", (400, 200), "red").save(tmp_path / "a.png")
     thumbnail = opened(thumbnail_uri(tmp_path / "a.png"))
-    assert (thumbnail.format, thumbnail.size) == ("JPEG", (96, 48))
+    assert (thumbnail.format, thumbnail.size) == ("JPEG", (128, 64))
 
 
 def test_transparent_parts_become_white(tmp_path: Path) -> None:

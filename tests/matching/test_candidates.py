@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from simprod_tf.index import ExactIndex, Index
+from simprod_tf.matching.candidate_graph import ListedView
 from simprod_tf.matching.candidates import Candidates, candidate_blocks
 from simprod_tf.matching.keys import KeyGroups
 from simprod_tf.matching.views import Views
@@ -211,3 +212,28 @@ def test_candidate_blocks_refuses_at_the_call(views: Views, keys: KeyGroups) -> 
     )
     with pytest.raises(ValueError, match="those of 60 products, the index holds 1"):
         candidate_blocks(small, k=1, keys=keys)
+
+
+def test_candidates_are_ranked_by_the_decider_where_there_is_one(
+    views: Views,
+) -> None:
+    neighbours = np.tile(np.array([[58, 59]], np.int32), (N, 1))
+    decided = views.replaced(
+        {
+            "decider": ListedView(
+                neighbours, lambda starts, ends: (ends / N).astype(np.float32)
+            )
+        }
+    )
+    ids = ["p0", "p1"]
+    (block,) = candidate_blocks(decided, k=3, queries=ids)
+    (plain,) = candidate_blocks(views, k=3, queries=ids)
+    for query in (0, 1):
+        ends = block.ends[block.starts == query]
+        # By rising row, which is the decider's distance.
+        assert ends.tolist() == sorted({58, 59, *plain.ends[plain.starts == query]})
+        ranks = block.ranks[block.starts == query]
+        assert ranks.tolist() == list(range(1, len(ends) + 1))
+    lexical = block.proposed_by("decider")
+    assert set(block.ends[lexical].tolist()) == {58, 59}
+    assert block.sources == (*views.names, "decider")

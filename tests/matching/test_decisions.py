@@ -149,3 +149,57 @@ def test_a_missing_field_and_an_impossible_value_are_damage(path: Path) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match="max_distance must be >= 0, got -1"):
         read_decisions(path)
+
+
+BY_DECIDER = Decisions("f", {"decider": WHOLE}, {}, "", (), decider_fingerprint="d1")
+
+
+def test_a_deciders_decisions_come_back_as_they_were(tmp_path: Path) -> None:
+    write_decisions(BY_DECIDER, tmp_path / "decision.json")
+    found = read_decisions(tmp_path / "decision.json")
+    assert found == BY_DECIDER
+    assert found.deciding == WHOLE and found.limits(None) == {"decider": 0.5}
+    found.require_for("f", decider="d1")
+
+
+@pytest.mark.parametrize(
+    ("decisions", "decider", "message"),
+    [
+        (BY_DECIDER, "d2", "for the pair decider d1, got the pair decider d2"),
+        (
+            BY_DECIDER,
+            "",
+            "for the pair decider d1, got distances of embeddings; .*give",
+        ),
+        (
+            Decisions("f", {"both": WHOLE}, {}),
+            "d2",
+            "for distances of embeddings, got the pair decider d2; .*`simprod thresh",
+        ),
+    ],
+)
+def test_another_decider_is_refused(
+    decisions: Decisions, decider: str, message: str
+) -> None:
+    with pytest.raises(FingerprintError, match=message):
+        decisions.require_for("f", decider=decider)
+
+
+def test_a_deciders_decision_needs_its_encoder_too_and_is_none_on_embeddings() -> None:
+    with pytest.raises(FingerprintError, match="chosen for the encoder f, got g"):
+        BY_DECIDER.require_for("g", decider="d1")
+    with pytest.raises(FingerprintError, match="got distances of embeddings"):
+        _ = BY_DECIDER.whole
+    with pytest.raises(ValueError, match="There is no decision for 'decider'"):
+        Decisions("f", {"both": WHOLE}, {}, decider_fingerprint="d1")
+    with pytest.raises(ValueError, match="There is no decision for 'both'"):
+        Decisions("f", {"decider": WHOLE}, {})
+
+
+def test_a_file_from_before_there_were_deciders_is_read(tmp_path: Path) -> None:
+    chosen = Decisions("f", {"both": WHOLE}, {})
+    write_decisions(chosen, tmp_path / "decision.json")
+    content = json.loads((tmp_path / "decision.json").read_text())
+    del content["decider_fingerprint"]
+    (tmp_path / "decision.json").write_text(json.dumps(content))
+    assert read_decisions(tmp_path / "decision.json") == chosen

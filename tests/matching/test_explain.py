@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from simprod_tf.data.catalog import Product
@@ -10,7 +12,7 @@ from simprod_tf.matching.explain import (
     UNDECIDED,
     explain,
 )
-from simprod_tf.matching.views import IMAGE, TEXT, WHOLE
+from simprod_tf.matching.views import DECIDER, IMAGE, TEXT, WHOLE
 
 FLOUR = Product("a", "white flour 400 g")
 MORE_FLOUR = Product("b", "flour white organic 200 g")
@@ -86,3 +88,28 @@ def test_traits_of_both_are_shared_or_in_conflict():
 def test_an_unknown_view_is_refused():
     with pytest.raises(ValueError, match="a view is one of .*, got 'smell'"):
         explained({"smell": 1.0})
+
+
+@dataclass(frozen=True)
+class Added:
+    feature: str
+    value: float
+    log_odds: float
+
+
+def test_a_decider_decides_and_its_features_are_kept() -> None:
+    added = (Added("title_overlap", 0.5, -2.0), Added("price", float("nan"), 0.25))
+    found = explain(
+        FLOUR,
+        MORE_FLOUR,
+        distances={WHOLE: 0.1, DECIDER: 0.7},
+        thresholds={DECIDER: 0.6},
+        contributions=added,
+    )
+    assert [one.view for one in found.standings] == ["decider", *EXPLAINED]
+    assert found.verdict == NOT_SIMILAR and found.contributions == added
+    assert found.sentence.startswith(
+        "Not similar: the pair decider's distance is 0.700, 0.100 above the threshold"
+    )
+    with pytest.raises(ValueError, match="a view is one of .*, got 'decider'"):
+        explain(FLOUR, FLOUR, distances={WHOLE: 0.1}, thresholds={DECIDER: 0.5})

@@ -81,3 +81,23 @@ def test_nothing_decided_is_an_empty_table_of_the_same_columns() -> None:
     table = EdgeCollector(MatchRule({"both": 0.5})).table(IDS)
     assert table.num_rows == 0
     assert str(table.schema) == "query_id: string\nid: string\ndistance: float"
+
+
+def test_where_a_decider_decides_shares_are_those_of_its_limit() -> None:
+    collector = EdgeCollector(MatchRule({"decider": 0.25}))
+    collector.add(
+        Candidates(
+            queries=np.array([0]),
+            starts=np.array([0, 0]),
+            ends=np.array([1, 2]),
+            ranks=np.array([1, 2], np.int32),
+            distances={
+                "both": np.array([1.5, 0.1], np.float32),
+                "decider": np.array([0.125, 0.375], np.float32),
+            },
+            via=np.ones(2, np.uint32),
+            sources=("both", "decider"),
+        ),
+        Decided(np.array([True, False]), np.zeros(2, bool), np.zeros(2, np.uint64), ()),
+    )
+    assert collector.table(IDS)["distance"].to_pylist() == pytest.approx([0.5, 1.5])

@@ -159,3 +159,22 @@ def test_decide_refuses_candidates_that_lack_what_the_rule_needs() -> None:
     found = dataclasses.replace(candidates(), mutual=None)
     with pytest.raises(ValueError, match="mutual=True"):
         decide(found, MatchRule({"both": 1}, mutual=True))
+
+
+def test_a_decider_decides_in_place_of_the_whole_products() -> None:
+    found = candidates()
+    by_decider = np.array([0.9, 0.9, 0.2, 0.3, 0.1, 0.4, 0.9, 0.31], np.float32)
+    more = dataclasses.replace(
+        found, distances={**found.distances, "decider": by_decider}
+    )
+    rule = MatchRule({"decider": 0.3}, conflicts=quantity)
+    assert rule.deciding == "decider" and rule.views == ("decider",)
+    decided = decide(more, rule)
+    # As float64 the float32 nearest to 0.3 is above it.
+    assert decided.similar.tolist() == [False] * 2 + [True, False, True] + [False] * 3
+    kept = np.flatnonzero(decided.similar)
+    assert decided.reasons(kept).to_pylist() == [["decider"], ["decider"]]
+    with pytest.raises(ValueError, match="A rule needs a limit for 'both', got image"):
+        MatchRule({"image": 0.5})
+    with pytest.raises(ValueError, match="has a limit for 'decider'; views: both, im"):
+        decide(found, rule)

@@ -7,6 +7,7 @@ import pytest
 
 from simprod_tf.errors import SimprodError
 from simprod_tf.index import ExactIndex, Index
+from simprod_tf.matching.candidate_graph import ListedView
 from simprod_tf.matching.views import Views
 
 
@@ -71,3 +72,19 @@ def test_views_refuse_strangers_and_a_missing_whole() -> None:
         Views({"both": on_circle(a=0), "text": on_circle(a=0, x=1)})
     with pytest.raises(ValueError, match="need 'both', got image"):
         Views({"image": on_circle(a=0)})
+
+
+def test_a_decider_is_a_view_that_decides() -> None:
+    views = Views({"both": on_circle(a=0, b=60, c=90)})
+    assert views.deciding == "both"
+    listed = ListedView(np.array([[2], [-1], [0]], np.int32), lambda a, b: a + b)
+    more = views.replaced({"decider": listed})
+    assert (more.names, more.deciding) == (("both", "decider"), "decider")
+    assert views.names == ("both",)
+    rows = np.array([2, 1])
+    assert more.nearest("decider", rows, k=2).tolist() == [[0, -1], [-1, -1]]
+    assert more.distances("decider", rows, rows).tolist() == [4, 2]
+    assert more.ids == views.ids and len(more) == 3
+    np.testing.assert_array_equal(more.rows_of(["c"]), [2])
+    # 60 and 30 degrees from b.
+    assert more.nearest("both", np.array([1]), k=1).tolist() == [[2]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,8 @@ from simprod_tf.data.pairs import canonical_pairs
 from simprod_tf.data.vectors import VectorTable
 from simprod_tf.errors import SimprodError
 from simprod_tf.features.product_inputs import VectorInput
+from simprod_tf.matching.calibration import Calibration
+from simprod_tf.matching.decision import Decision
 from simprod_tf.pipeline.judge import MODALITIES, HeldOut, evaluate_encoder
 from simprod_tf.pipeline.progress import silent
 
@@ -169,13 +172,44 @@ def test_what_nothing_is_known_of_is_far_from_all_and_finds_nothing():
     assert judged.evaluation.metrics["recall"].value == 0
     assert math.isnan(judged.evaluation.metrics["precision"].value)
     retrieval = judged.evaluation.retrieval
-    assert retrieval.recall_at[10].tolist() == [0, 0, 1]
-    assert retrieval.map_at_r[:2].tolist() == [0, 0]
+    assert retrieval.recall_at[10].tolist() == [0, 0, 0]
+    assert retrieval.first_ranks.tolist() == [0, 0, 0]
     title = judged.variants[1]
     assert title.unknown == 2
     assert str(title).endswith("; nothing is known of 2 products asked with.")
     for one in judged.evaluations():
         assert np.isfinite(one.pair_distances).all()
+
+
+def test_the_decisions_curve_gives_probabilities_for_pairs_like_its_own():
+    # Distance 0 has even odds where a tenth of the pairs is similar; the labelled
+    # pairs that it is from were half similar, and had nine times these odds.
+    decision = Decision(
+        max_distance=0.5, target_precision=0.9, precision=0.9,
+        precision_lower_bound=0.8, recall=0.5, num_pairs=10, num_positives=5,
+        num_accepted=3, labelled_prior=0.5, prior=0.1, prior_source="given",
+        confidence=0.95, method="m", date="", encoder_fingerprint="",
+        calibration=Calibration(slope=-1.0, intercept=0.0),
+    )  # fmt: skip
+    encoder = Encoder(sees=("title",))
+    encoder.manifest = {"decision": decision.to_json()}
+    judged = judge(encoder, HeldOut(FULL, FULL, PAIRS))
+    said = judged.evaluation.pair_probabilities
+    assert judged.evaluation.pair_distances[0] == 0
+    assert said[0] == pytest.approx(9 / 10)
+    assert "brier" in judged.evaluation.metrics
+    assert judged.evaluation.pair_ids.tolist() == [["a", "b"], ["a", "c"], ["c", "d"]]
+    assert judged.encoder is encoder
+    certain = replace(decision, prior=1.0)
+    encoder.manifest = {"decision": certain.to_json()}
+    judged = judge(encoder, HeldOut(FULL, FULL, PAIRS))
+    assert judged.evaluation.pair_probabilities[0] == pytest.approx(1 / 2)
+
+
+def test_a_decision_without_a_curve_gives_no_probabilities():
+    judged = judge(Encoder(threshold=1.0), HeldOut(FULL, FULL, PAIRS))
+    assert judged.evaluation.pair_probabilities is None
+    assert "brier" not in judged.evaluation.metrics
 
 
 def test_candidates_are_embedded_once_and_so_is_who_is_asked_with_twice():

@@ -10,8 +10,10 @@ carts and orders. Layout: https://github.com/otto-de/recsys-dataset (OTTO, 2022)
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from simprod_tf.engine.embedded import sql_text
 
@@ -21,6 +23,17 @@ SESSION, ID, EVENT, TIME = "session", "aid", "type", "ts"
 def is_otto(record: Mapping[str, object]) -> bool:
     """Returns whether the first record of a JSON Lines file is an OTTO session."""
     return "session" in record and isinstance(record.get("events"), list)
+
+
+def is_otto_file(path: Path) -> bool:
+    """Returns whether the first line of a file is an OTTO session."""
+    with path.open("rb") as file:
+        line = next((line for line in file if line.strip()), b"")
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and is_otto(record)
 
 
 def otto_rows(path: str | os.PathLike[str]) -> str:

@@ -28,7 +28,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from simprod_tf.data.catalog import OWN_COLUMNS
-from simprod_tf.data.pairs import Pairs, canonical_pairs, write_pairs
+from simprod_tf.data.formats.conversion import whole_files
+from simprod_tf.data.formats.labelled_set import LabelledLines
+from simprod_tf.data.formats.source import Source
+from simprod_tf.data.pairs import Pairs, write_pairs
 from simprod_tf.data.tables import write_table
 from simprod_tf.errors import InputError
 from simprod_tf.manifest import fingerprint
@@ -36,6 +39,14 @@ from simprod_tf.manifest import fingerprint
 PARTS = ("train", "valid", "test")
 # Published sets call what a shop writes above a product by one of these.
 TITLES = ("title", "name")
+SOURCE = Source(
+    "a product-matching set in Ditto's layout (2021)",
+    "https://github.com/megagonlabs/ditto",
+    "Apache-2.0 for its copies, each set's own besides; see that page",
+    "train.txt, valid.txt and perhaps test.txt, or these with a size at the end of "
+    "their names (train.txt.small); a line is `COL name VAL value ...`, a tab, another "
+    "such record, a tab and 1 or 0",
+)
 _ATTRIBUTE = re.compile(r"(?:^|(?<= ))COL (\S+) VAL(?= |$)")
 
 Record = dict[str, str]
@@ -60,12 +71,14 @@ class MatchingSet:
             stands in pairs), and every other attribute; each distinct record once.
         title_attribute: what the titles were called in the set.
         pairs: of each part that there is, by its name.
+        lines: the same as the files have them, nothing left out.
         overlaps: what each part but `train` shares with `train`.
     """
 
     catalog: pa.Table
     title_attribute: str
     pairs: Mapping[str, Pairs]
+    lines: Mapping[str, LabelledLines]
     overlaps: Mapping[str, Overlap]
 
 
@@ -91,9 +104,10 @@ def convert(
     See `read_product_matching`; nothing is written unless all of it can be read.
     """
     found = read_product_matching(folder, size=size)
-    write_table(found.catalog, Path(out) / "catalog.csv")
-    for part, pairs in found.pairs.items():
-        write_pairs(pairs, Path(out) / f"pairs_{part}.csv")
+    with whole_files(out) as place:
+        write_table(found.catalog, place / "catalog.csv")
+        for part, pairs in found.pairs.items():
+            write_pairs(pairs, place / f"pairs_{part}.csv")
     return found
 
 
@@ -108,7 +122,8 @@ def read_product_matching(
 
     Args:
         folder: holds `train.txt`, `valid.txt` and perhaps `test.txt`.
-        size: at the end of the files' names, as in `train.txt.small`.
+        size: at the end of the files' names, as in `train.txt.small`; where there is no
+            test of that size, `test.txt` is taken.
 
     Raises:
         InputError: a file is missing, empty or not of this layout; rows are lines.
@@ -120,18 +135,19 @@ def read_product_matching(
     }
     title = _title_attribute(parts["train"][0].left)
     ids = {part: [_ids(line, title) for line in parts[part]] for part in parts}
-    pairs = {
-        part: canonical_pairs(
+    lines = {
+        part: LabelledLines(
             [left for left, _ in ids[part]],
             [right for _, right in ids[part]],
             [line.label for line in parts[part]],
         )
         for part in parts
     }
+    pairs = {part: labelled.pairs() for part, labelled in lines.items()}
     overlaps = {
         part: _overlap(ids[part], ids["train"]) for part in parts if part != "train"
     }
-    return MatchingSet(_catalog(parts, ids, title), title, pairs, overlaps)
+    return MatchingSet(_catalog(parts, ids, title), title, pairs, lines, overlaps)
 
 
 def _files(folder: Path, size: str | None) -> dict[str, Path]:
@@ -146,13 +162,14 @@ def _files(folder: Path, size: str | None) -> dict[str, Path]:
             f"{' or '.join(sizes)}.",
             path=files["train"],
         )
+    if not files["test"].is_file():
+        # One test may serve all sizes.
+        files["test"] = folder / "test.txt"
     return files
 
 
 def _lines(path: Path) -> Iterator[_Line]:
-    if not path.is_file():
-        raise InputError("there is no such file.", path=path)
-    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    content = SOURCE.require(path).read_bytes().removeprefix(codecs.BOM_UTF8)
     if not content.strip():
         raise InputError("the file is empty.", path=path)
     # Not splitlines: titles from the web hold other characters that it breaks at.
@@ -253,11 +270,11 @@ def _catalog(
     for name in names:
         if name != title:
             values = [record.get(name, "") for record in records.values()]
-            columns[_column(name)] = values
+            columns[attribute_column(name)] = values
     return pa.table({name: pa.array(v, pa.string()) for name, v in columns.items()})
 
 
-def _column(attribute: str) -> str:
-    """Returns a name that the catalogue's own columns leave free."""
+def attribute_column(attribute: str) -> str:
+    """Returns a name for an attribute that the catalogue's own columns leave free."""
     taken = attribute in (*OWN_COLUMNS, "table")
     return f"record_{attribute}" if taken else attribute

@@ -43,3 +43,22 @@ def test_a_folder_without_the_listing_is_refused(grocery, tmp_path):
     (grocery / "train.csv").unlink()
     with pytest.raises(InputError, match="train.csv: there is no such file"):
         convert(grocery, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("train.csv", "path,fine\nn/p1.jpg,7\n", "column 'fine_id' is missing"),
+        ("train.csv", "n/p1.jpg,7\n", "row 1: 2 columns instead of 3"),
+        ("train.csv", "n/p1.jpg,8,2\n", "row 1: fine_id '8' does not stand in classes"),
+        ("train.csv", "n/p1.jpg,7,2\n" * 2, "row 2: id 'n/p1' stands already in row 1"),
+        ("train.csv", "n/p9.jpg,7,2\n", r"row 1: picture .*p9.jpg does not exist"),
+        ("val.csv", "n/p1.jpg,7,2\nn/v1.jp,7,2\n", r"row 2: picture .*v1.jp does not"),
+    ],
+)
+def test_what_is_wrong_is_named(grocery, tmp_path, name, text, message):
+    header = "" if text.startswith("path") else "path,fine_id,coarse_id\n"
+    (grocery / name).write_text(header + text)
+    with pytest.raises(InputError, match=f"{name}.*{message}"):
+        convert(grocery, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -91,10 +91,17 @@ def test_self_pairs_duplicates_and_contradictions_are_left_out_and_counted(match
         + line(PAN, CUP, 0)
         + line(PAN, CUP, 1)
     )
-    train = read_product_matching(matching).pairs["train"]
+    found = read_product_matching(matching)
+    train = found.pairs["train"]
     assert len(train) == 1
     assert train.labels[0] == 1
     assert train.dropped == {"self-pair": 1, "duplicate": 1, "conflicting labels": 1}
+    # Published figures count every line.
+    lines = found.lines["train"]
+    mug, cup, pan = found.catalog["id"].to_pylist()
+    assert lines.left_ids == [mug, mug, cup, pan, pan]
+    assert lines.right_ids == [mug, cup, mug, cup, cup]
+    assert lines.labels == [1, 1, 1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +151,11 @@ def test_a_set_of_several_sizes_asks_for_one(matching):
     with pytest.raises(InputError, match=r"train.txt: .* --size medium or small\."):
         read_product_matching(matching)
     assert len(read_product_matching(matching, size="small").pairs["train"]) == 2
+    (matching / "test.txt").write_text(line(MUG, PAN, 0) + line(MUG, CUP, 1))
+    found = read_product_matching(matching, size="small")
+    assert len(found.pairs["test"]) == 2
+    (matching / "test.txt.small").write_text(line(MUG, PAN, 0))
+    assert len(read_product_matching(matching, size="small").pairs["test"]) == 1
     with pytest.raises(InputError, match=r"train.txt.large: there is no such file"):
         read_product_matching(matching, size="large")
 
