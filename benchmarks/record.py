@@ -10,10 +10,12 @@ and perhaps `test.txt`; ER-Magellan's `tableA.csv`; WDC's `*.json.gz`; a catalog
 Products, In-Shop, Shopee).
 
 Stages: `raw` (TF-IDF and mean word vectors; features of a frozen picture network),
-`encoder` (by simprod's training), `decider` (pairs only) and `groups` (where the true
-groups are known). All are trained on `train` with the product's default settings, and
-all thresholds are chosen there. The judged part is looked at once, to be judged; its
-records, without labels, belong to the catalogue, as a shop knows all of its products.
+`encoder` (by simprod's training), `decider` (pairs only) and `groups` (of pair sets the
+judged lines, when "in one group" counts as the same; of all sets whose true groups are
+known, groups beside these). All are trained on `train` with the product's default
+settings, and all thresholds are chosen there. The judged part is looked at once, to be
+judged; its records, without labels, belong to the catalogue, as a shop knows all of its
+products.
 
 F1 is that of the class "the same product" over every line of the judged file. Bounds:
 95 %, by bootstrap over the left records (pairs), the groups (searches); differences to
@@ -156,7 +158,7 @@ def _show_means(done: Sequence[tuple[Job, Result]]) -> None:
     values: dict[tuple[str, str], list[float]] = {}
     for job, result in done:
         statistics, rows = result.statistics(), np.arange(len(result.clusters))
-        for metric in MAIN[result.kind]:
+        for metric in (one for one in MAIN[result.kind] if one in statistics):
             key = job.name, metric
             values.setdefault(key, []).append(statistics[metric](rows))
     print("\nover the seeds: mean (least to most)")

@@ -8,11 +8,24 @@ import numpy as np
 import pyarrow as pa
 
 from simprod_tf.evaluation.group_metrics import group_rows
+from simprod_tf.matching.group_edges import FARTHEST, LINKED
 from simprod_tf.matching.group_ids import group_by_id
 from simprod_tf.matching.grouping import group_matches
 
 # Cuts tried, as shares of the matches' distances.
 _TRIED = np.linspace(0.02, 1.0, 50)
+
+
+def match_table(ids: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> pa.Table:
+    """Returns each pair in both directions, as `group_matches` takes them."""
+    starts, ends = (np.concatenate([rows[:, s], rows[:, 1 - s]]) for s in (0, 1))
+    return pa.table(
+        {
+            "query_id": pa.array(ids[starts], pa.string()),
+            "id": pa.array(ids[ends], pa.string()),
+            "distance": pa.array(np.tile(distances, 2), pa.float32()),
+        }
+    )
 
 
 def groups_of(
@@ -28,6 +41,29 @@ def groups_of(
         mutual=False,
     )
     return group_by_id(found.table)
+
+
+def shares_of_limit(distances: np.ndarray, limit: float) -> np.ndarray:
+    """Returns [E] float32 distances as `simprod match` gives them to grouping.
+
+    Up to `LINKED` they are within the limit; none counts as more than `FARTHEST`.
+    """
+    # As float32 a share just above the limit could be at it.
+    above = np.nextafter(np.float32(LINKED), np.float32(np.inf))
+    shares = (distances / max(limit, 1e-9)).astype(np.float32)
+    within = distances.astype(np.float64) <= limit
+    return np.where(
+        within, np.minimum(shares, np.float32(LINKED)), np.clip(shares, above, FARTHEST)
+    )
+
+
+def in_one_group(found: Mapping[str, str], pairs: np.ndarray) -> np.ndarray:
+    """Returns [N] bool, whether the ids of [N, 2] pairs are in one group.
+
+    A product that is in no group is with itself alone.
+    """
+    ends = ((found.get(one, (one,)), found.get(two, (two,))) for one, two in pairs)
+    return np.array([one == two for one, two in ends], bool)
 
 
 def group_columns(

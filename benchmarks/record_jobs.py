@@ -31,7 +31,7 @@ PAIR_JOBS = {
     "raw": (("tfidf", False), ("words", True)),
     "encoder": (("encoder", True),),
     "decider": (("decider", True),),
-    "groups": (("groups", True),),
+    "groups": (("lines", True), ("groups", True)),
 }
 SEARCH_JOBS = {
     "raw": (("features", False),),
@@ -85,7 +85,8 @@ def run_jobs(
     """
     has_groups, failed = True, []
     for number, job in enumerate(jobs, start=1):
-        if job.stage == "groups" and not has_groups:
+        # Beside true groups, where they are known.
+        if job.part == "groups" and not has_groups:
             continue
         told = f"[{number} of {len(jobs)}] {job.name}, seed {job.seed}"
         print(told, file=sys.stderr, flush=True)

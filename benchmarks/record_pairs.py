@@ -7,17 +7,25 @@ brings its records without labels: a catalogue is known as a whole.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
+from record_groups import (
+    group_columns,
+    groups_of,
+    in_one_group,
+    match_table,
+    shares_of_limit,
+)
 from record_pair_sets import Lines, PairSet
-from record_results import GROUPS, Result, best_cut, pair_result
+from record_results import GROUPS, Result, best_cut, grouped_result, pair_result
 
 from simprod_tf.errors import SimprodError
 from simprod_tf.evaluation.interval import cluster_numbers
+from simprod_tf.matching.group_edges import FARTHEST, LINKED
 from simprod_tf.pipeline.progress import Progress, about
 
 if TYPE_CHECKING:
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 
 # Of the lines of `train`, for the encoder's epoch and threshold.
 _VALIDATION = 0.15
+_GROUPS_TEXT = "groups of the decider's matches among all candidates, average linkage"
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,8 @@ class PairOptions:
         epochs: Of the encoder; None for `simprod train`'s own.
         rivals: Whose pairs are candidates while the decider is fitted, without their
             labels, beside those it finds itself: "all" parts', or "train"'s alone.
-            When it judges, those of all parts are.
+            When it judges, those of all parts are. Without two tables the judged
+            pairs always are: nothing that labels imply of them may be learned.
     """
 
     words: str | None = None
@@ -154,36 +164,60 @@ class PairStage:
         two = rows[:, 0] != rows[:, 1]
         distances[two] = 1.0 - bound.probability(rows[two, 0], rows[two, 1])
         seconds["probabilities"] = time.perf_counter() - start
+        # What groups are made of: judged lines are a part of it.
+        start, ends = time.perf_counter(), bound.graph.ends
+        np.savez(
+            self._decided_file, ends=ends, distances=bound.distances(*ends.T), cut=cut
+        )
+        seconds["all candidates"] = time.perf_counter() - start
         settings = (
             f"pair decider fitted on train, embeddings: {self.options.features}; "
             f"threshold by cross-validation on train; rivals of {self.options.rivals}"
         )
         return self._by_distance(distances, cut, settings, seconds)
 
-    def groups(self) -> Result:
-        """Judges the groups of the judged records, made of the decider's matches."""
-        from record_groups import group_columns, groups_of
-
-        bound, cut, seconds = self._decided()
+    def lines(self) -> Result:
+        """Judges the judged lines by groups: the same is what is in one group."""
         start = time.perf_counter()
+        found, seconds = self._found_groups()
+        together = in_one_group(found, self.data.catalog.ids[self.judged.rows])
+        seconds["lines"] = time.perf_counter() - start - seconds["groups"]
+        return grouped_result(
+            self.judged.labels,
+            together,
+            clusters=self.judged.rows[:, 0],
+            settings=f"{_GROUPS_TEXT}; the same = in one group",
+            seconds=seconds,
+        )
+
+    def groups(self) -> Result:
+        """Judges the groups of the judged records beside the true ones."""
         catalog = self.data.catalog
-        near = np.asarray(bound.lexical)
-        lexical = np.stack(
-            [np.repeat(np.arange(len(near)), near.shape[1]), near.ravel()], axis=1
-        )
-        rows = np.concatenate([lexical[lexical[:, 1] >= 0], self._candidates()])
-        rows = np.unique(np.sort(rows[rows[:, 0] != rows[:, 1]], axis=1), axis=0)
-        matches = _match_table(
-            catalog.ids, rows, bound.distances(rows[:, 0], rows[:, 1])
-        )
-        found = groups_of(matches, max_distance=cut, missing_distance=1.0)
+        found, seconds = self._found_groups()
         judged = np.unique(self.judged.rows)
         judged = judged[catalog.groups[judged] != ""]
         columns = group_columns(catalog.ids[judged], catalog.groups[judged], found)
-        seconds["groups"] = time.perf_counter() - start
-        settings = "the decider's matches, average linkage; records of the judged part"
         clusters = cluster_numbers(catalog.groups[judged].astype(str))
+        settings = f"{_GROUPS_TEXT}; records of the judged part"
         return Result(GROUPS, clusters, columns, settings, seconds)
+
+    def _found_groups(self) -> tuple[Mapping[str, str], dict[str, float]]:
+        """Returns groups by the stage decider's answers on all candidates."""
+        if not self._decided_file.is_file():
+            raise SimprodError(
+                "groups of pair sets are made of what the stage decider leaves: leave "
+                "--stages out, or add decider."
+            )
+        start = time.perf_counter()
+        with np.load(self._decided_file) as decided:
+            shares = shares_of_limit(decided["distances"], float(decided["cut"]))
+            matches = match_table(self.data.catalog.ids, decided["ends"], shares)
+        found = groups_of(matches, max_distance=LINKED, missing_distance=FARTHEST)
+        return found, {"groups": time.perf_counter() - start}
+
+    @property
+    def _decided_file(self) -> Path:
+        return self.work / f"decided-{self.seed}.npz"
 
     def _decided(self) -> tuple[Any, float, dict[str, float]]:
         """Returns the bound decider, its distance cut, and the seconds it took."""
@@ -199,13 +233,16 @@ class PairStage:
             [self.data.catalog.rows_of(i) for i in (pairs.anchor_ids, pairs.other_ids)],
             axis=1,
         )
-        candidates = self._candidates()
+        candidates, judged = self._candidates(), _of_two(self.judged.rows)
+        all_rivals = self.options.rivals == "all"
         decider = Decider.fit(
             products,
             rows,
             pairs.labels,
             settings=DeciderSettings(seed=self.seed),
-            candidates=candidates if self.options.rivals == "all" else None,
+            candidates=candidates if all_rivals else None,
+            # Between tables nothing is implied, and nothing need be held out.
+            held_out=judged if all_rivals or self.data.tables is None else None,
             progress=about(self.progress, "Scoring candidates"),
         )
         fitted = time.perf_counter()
@@ -218,8 +255,7 @@ class PairStage:
 
     def _candidates(self) -> np.ndarray:
         """Returns [E, 2] pairs that are known as candidates, without labels."""
-        rows = np.concatenate([one.rows for one in self.data.lines.values()])
-        return rows[rows[:, 0] != rows[:, 1]]
+        return _of_two(np.concatenate([one.rows for one in self.data.lines.values()]))
 
     def _embeddings(self) -> tuple[dict[str, np.ndarray], str]:
         """Returns what the decider sees of an encoder, and that encoder's name."""
@@ -300,18 +336,11 @@ def _epochs_told(epochs: int, progress: Progress) -> Any:
     )
 
 
+def _of_two(rows: np.ndarray) -> np.ndarray:
+    """Returns the pairs of two records; a record is the same as itself."""
+    return rows[rows[:, 0] != rows[:, 1]]
+
+
 def _distances(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
     ends = (embeddings[rows[:, side]].astype(np.float64) for side in (0, 1))
     return np.linalg.norm(np.subtract(*ends), axis=1)
-
-
-def _match_table(ids: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> pa.Table:
-    """Returns each pair in both directions, as `group_matches` takes them."""
-    starts, ends = (np.concatenate([rows[:, s], rows[:, 1 - s]]) for s in (0, 1))
-    return pa.table(
-        {
-            "query_id": pa.array(ids[starts], pa.string()),
-            "id": pa.array(ids[ends], pa.string()),
-            "distance": pa.array(np.tile(distances, 2), pa.float32()),
-        }
-    )

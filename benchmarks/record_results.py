@@ -41,8 +41,9 @@ class Result:
     Attributes:
         kind: `PAIRS`, `QUERIES` or `GROUPS`.
         clusters: [N] of each row: what is drawn together in a resample.
-        columns: [N] each. Of pairs `label`, `distance` and `accepted`; of queries each
-            measure; of groups `b_cubed_precision`, `b_cubed_recall`, `row_f1`.
+        columns: [N] each. Of pairs `label`, `accepted` and, where what decides has
+            one, `distance`; of queries each measure; of groups `b_cubed_precision`,
+            `b_cubed_recall`, `row_f1`.
         settings: In words.
         seconds: Of the work itself, by its parts; imports and reading left out.
     """
@@ -93,9 +94,7 @@ class Result:
             return {name: mean_of(values) for name, values in columns.items()}
         if self.kind == GROUPS:
             return _group_statistics(columns)
-        return _pair_statistics(
-            columns["label"] == 1, columns["distance"], columns["accepted"] == 1
-        )
+        return _pair_statistics(columns)
 
     def intervals(self) -> dict[str, Interval]:
         """Returns its measures with their bounds."""
@@ -117,6 +116,7 @@ class Result:
                 mine[name], others[name], groups=self.clusters, seed=BOOTSTRAP_SEED
             )
             for name in MAIN[self.kind]
+            if name in mine and name in others
         }
 
     def _same_rows(self, other: Result) -> bool:
@@ -157,23 +157,41 @@ def pair_result(
     return Result(PAIRS, clusters, columns, settings, seconds)
 
 
-def _pair_statistics(
-    similar: np.ndarray, distances: np.ndarray, accepted: np.ndarray
-) -> dict[str, Statistic]:
+def grouped_result(
+    labels: np.ndarray,
+    together: np.ndarray,
+    *,
+    clusters: np.ndarray,
+    settings: str,
+    seconds: Mapping[str, float],
+) -> Result:
+    """Returns the result of deciding by groups, which have no distance."""
+    columns = {
+        "label": np.asarray(labels, np.int8),
+        "accepted": np.asarray(together, np.int8),
+    }
+    return Result(PAIRS, clusters, columns, settings, seconds)
+
+
+def _pair_statistics(columns: Mapping[str, np.ndarray]) -> dict[str, Statistic]:
+    similar, accepted = columns["label"] == 1, columns["accepted"] == 1
+    distances = columns.get("distance")
     hits = (similar & accepted).astype(np.float64)
 
     def share(of: np.ndarray) -> Statistic:
         return lambda rows: _ratio(hits[rows].sum(), of[rows].sum())
 
-    return {
+    found: dict[str, Statistic] = {
         "precision": share(accepted),
         "recall": share(similar),
         # The F1 of the class "same product", over all lines.
         "f1": lambda rows: _ratio(
             2 * hits[rows].sum(), accepted[rows].sum() + similar[rows].sum()
         ),
-        "pr_auc": lambda rows: pr_auc(similar[rows], distances[rows]),
     }
+    if distances is not None:
+        found["pr_auc"] = lambda rows: pr_auc(similar[rows], distances[rows])
+    return found
 
 
 def _group_statistics(columns: Mapping[str, np.ndarray]) -> dict[str, Statistic]:

@@ -93,11 +93,16 @@ def train(
         described,
         train_decider,
     )
-    from simprod_tf.pipeline.out_folder import require_replaceable
+    from simprod_tf.pipeline.out_folder import require_outside, require_replaceable
 
     if attention is not None and valid is None:
         raise typer.BadParameter("--attention is judged on --valid: give both.")
     require_replaceable(out, "decider")
+    if attention is not None:
+        from simprod_tf.pipeline.decider_attention import require_attention_place
+
+        require_outside(out, attention, "the attention model")
+        require_attention_place(attention)
     with bars() as progress, options():
         products = read_products(
             catalog,

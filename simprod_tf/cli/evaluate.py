@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 def evaluate(
     catalog: CatalogPath,
-    out: Annotated[Path, typer.Option(help="Folder for report.html and the numbers.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the numbers and, of models, report.html.")
+    ],
     model: Annotated[
         Optional[list[str]],
         typer.Option(
@@ -111,6 +113,7 @@ def evaluate(
 
     Example: `simprod evaluate shop/catalog.csv --groups groups.parquet --out judged`
     """
+    from simprod_tf.data.leakage import SIDES
     from simprod_tf.data.pairs import read_pairs
     from simprod_tf.data.split import read_split
     from simprod_tf.data.tables import read_table
@@ -118,10 +121,15 @@ def evaluate(
     from simprod_tf.index.build import load_index
     from simprod_tf.pipeline.evaluate import evaluate_run
     from simprod_tf.pipeline.judge import MODALITIES, HeldOut
+    from simprod_tf.pipeline.out_folder import require_no_file
     from simprod_tf.pipeline.product_slices import Slicing
 
-    models, tables = _named_all(model), _named_all(groups)
-    _check_names(models, tables, index=index, projector=projector)
+    models, tables, runs = (_named_all(one) for one in (model, groups, run))
+    _check_names(models, tables, runs, index=index, projector=projector)
+    if side not in SIDES:
+        raise typer.BadParameter(f"--side is one of {', '.join(SIDES)}, got {side}.")
+    for place in filter(None, (out, projector)):
+        require_no_file(place)
     if models and split is None and queries is None:
         say("Judging on every product, those trained on too; --split holds them back.")
     with bars() as progress:
@@ -156,7 +164,7 @@ def evaluate(
             slicing=Slicing(
                 tuple(slices or ()), None if seen is None else frozenset(seen), fewest
             ),
-            runs=_named_all(run),
+            runs=runs,
             split=sides,
             labelled=labelled,
             projector=projector,
@@ -212,6 +220,7 @@ def _groups(read: Any) -> Any:
 def _check_names(
     models: dict[str, Path],
     tables: dict[str, Path],
+    runs: dict[str, Path],
     *,
     index: Path | None,
     projector: Path | None,
@@ -224,6 +233,12 @@ def _check_names(
     if twice:
         raise typer.BadParameter(
             f"a model and groups are both called {twice[0]!r}: give `name=file`."
+        )
+    strange = [name for name in runs if name not in models]
+    if strange:
+        raise typer.BadParameter(
+            f"--run {strange[0]}: no --model has this name; the models are: "
+            f"{', '.join(models) or 'none'}. Give the model's `name=folder`."
         )
 
 

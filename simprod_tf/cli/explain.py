@@ -73,6 +73,8 @@ def explain(
 
     if decider is None and (index is not None or tables):
         raise typer.BadParameter("--index and --tables go with --decider.")
+    if out is not None and out.is_dir():
+        raise typer.BadParameter(f"--out is an HTML file, got the folder {out}.")
     stated = None if decision is None else read_decisions(decision)
     decided_by = None if decider is None else _decided_by(decider, index, k, tables)
     with bars() as progress:
@@ -127,8 +129,8 @@ def _rows(found: Explanation) -> list[list[str]]:
         finding = "conflict" if trait.differs else "same"
         rows.append([trait.kind, trait.this, trait.that, finding])
     for added in found.contributions[:_MOST]:
-        value = "not known" if added.value != added.value else f"{added.value:.4g}"
         name = f"decider, {added.feature.replace('_', ' ')}"
-        finding = f"{value}: adds {added.log_odds:+.3f} to the log-odds"
+        value = f"{added.stated}: " if added.stated else ""
+        finding = f"{value}adds {added.log_odds:+.3f} to the log-odds"
         rows.append([name, "", "", finding])
     return [*rows, ["verdict", "", "", found.verdict]]

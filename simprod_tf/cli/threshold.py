@@ -94,6 +94,8 @@ def threshold(
         in_index_order,
     )
 
+    if out.is_dir():
+        raise typer.BadParameter(f"--out is a JSON file, got the folder {out}.")
     products = None
     if catalog is not None:
         products = read_catalog(catalog, check_pictures=False).catalog

@@ -10,6 +10,9 @@ from simprod_tf.decider.features import second_names
 from simprod_tf.decider.graph import PairGraph
 from simprod_tf.decider.stages import FirstFeatures, Stages, blocks, logistic
 
+# What the contributions of the features are added to.
+ALL_PAIRS = "all pairs"
+
 
 @dataclass(frozen=True)
 class Contribution:
@@ -24,6 +27,13 @@ class Contribution:
     feature: str
     value: float
     log_odds: float
+
+    @property
+    def stated(self) -> str:
+        """The value in words; "" of what all pairs have in common."""
+        if self.feature == ALL_PAIRS:
+            return ""
+        return "not known" if self.value != self.value else f"{self.value:.4g}"
 
 
 class BoundDecider:
@@ -80,7 +90,7 @@ class BoundDecider:
         called "all pairs".
         """
         features = self._second(self._rows(starts, ends))
-        names = (*second_names(self._views), "all pairs")
+        names = (*second_names(self._views), ALL_PAIRS)
         values = np.concatenate([features, np.full((len(features), 1), np.nan)], axis=1)
         found = []
         for row, added in zip(values, self._stages.second.contributions(features)):

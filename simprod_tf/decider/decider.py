@@ -71,6 +71,7 @@ class Decider:
         weights: np.ndarray | None = None,
         held_out: np.ndarray | None = None,
         progress: Progress | None = None,
+        fitting: Progress | None = None,
     ) -> Decider:
         """Returns a decider learned from labelled pairs.
 
@@ -84,6 +85,7 @@ class Decider:
             held_out: [H, 2] rows of pairs that must not be learned from, even where
                 the labels of others imply theirs; candidates all the same.
             progress: told candidate pairs done, and all.
+            fitting: told fits of trees done, and all; at once that none is done.
 
         Raises:
             SimprodError: there are too few pairs of a kind, or pairs within a table.
@@ -91,6 +93,8 @@ class Decider:
         settings = DeciderSettings() if settings is None else settings
         rows, labels = np.asarray(rows, np.int64), np.asarray(labels)
         _check_labelled(rows, labels)
+        if fitting is not None:
+            fitting(0, settings.num_fits)
         vocabulary = Vocabulary.fit(products.catalog)
         proposed = [rows, candidates, held_out]
         plain, _ = _plain(products, vocabulary, proposed, settings)
@@ -115,6 +119,7 @@ class Decider:
             _folds(plain, settings),
             settings,
             progress=progress,
+            fitting=fitting,
         )
         # Of the labelled pairs alone, which come first.
         out_of_fold = out_of_fold[: len(rows)]

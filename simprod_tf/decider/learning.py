@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 from sklearn.metrics import precision_recall_curve
@@ -58,6 +60,11 @@ class DeciderSettings:
                 f"implied_weight lies between 0 and 1, got {self.implied_weight}."
             )
 
+    @property
+    def num_fits(self) -> int:
+        """How often trees are fitted: by fold in both stages, and on all pairs."""
+        return 2 * self.folds + 1
+
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
@@ -94,6 +101,7 @@ def learn(
     settings: DeciderSettings,
     *,
     progress: Progress | None = None,
+    fitting: Progress | None = None,
 ) -> tuple[Stages, np.ndarray]:
     """Returns the stages, and the pairs' probabilities by models that saw them not.
 
@@ -104,7 +112,9 @@ def learn(
         folds: [E] of the candidate pairs.
         settings: how.
         progress: told candidate pairs done, and all.
+        fitting: told fits of trees done, and all.
     """
+    fitted = _counted(settings.num_fits, fitting)
     views = tuple(plain.products.embeddings)
     own = folds[labelled.pairs]
     odds = _odds(plain, labelled, own, settings.folds)
@@ -117,6 +127,7 @@ def learn(
             settings.first,
             names=first_names(views),
             seeds=[settings.seed],
+            fitted=fitted,
         )
         for fold in range(settings.folds)
     )
@@ -128,10 +139,17 @@ def learn(
     for fold in range(settings.folds):
         rest, out = own != fold, own == fold
         one = _boosted(
-            rows[rest], labelled.where(rest), settings.second, names=names, seeds=seeds
+            rows[rest],
+            labelled.where(rest),
+            settings.second,
+            names=names,
+            seeds=seeds,
+            fitted=fitted,
         )
         out_of_fold[out] = one.log_odds(rows[out])
-    second = _boosted(rows, labelled, settings.second, names=names, seeds=seeds)
+    second = _boosted(
+        rows, labelled, settings.second, names=names, seeds=seeds, fitted=fitted
+    )
     return Stages(vocabulary, odds, first, second), logistic(out_of_fold)
 
 
@@ -152,8 +170,9 @@ def _boosted(
     *,
     names: tuple[str, ...],
     seeds: list[int],
+    fitted: Callable[[], None],
 ) -> Boosting:
-    return Boosting.fit(
+    made = Boosting.fit(
         rows,
         labelled.labels,
         settings,
@@ -161,6 +180,19 @@ def _boosted(
         seeds=seeds,
         weights=labelled.weights,
     )
+    fitted()
+    return made
+
+
+def _counted(total: int, progress: Progress | None) -> Callable[[], None]:
+    """Returns what is called after each of the fits, and tells how many are done."""
+    numbers = count(1)
+
+    def one_more() -> None:
+        if progress is not None:
+            progress(next(numbers), total)
+
+    return one_more
 
 
 def _odds(

@@ -21,11 +21,11 @@ import tensorflow as tf
 
 from simprod_tf import __version__
 from simprod_tf.atomic import whole_folder
-from simprod_tf.errors import ModelError
 from simprod_tf.export.encoder import described_signatures
+from simprod_tf.export.loaded import load_exported
 from simprod_tf.export.pair_decider_model import ExportedPairDecider
-from simprod_tf.export.versions import latest_version, next_version
-from simprod_tf.manifest import fingerprint, read_manifest, write_manifest
+from simprod_tf.export.versions import next_version
+from simprod_tf.manifest import fingerprint, write_manifest
 
 KIND = "exported pair decider"
 
@@ -79,13 +79,8 @@ class SavedPairDecider:
         Raises:
             ModelError: there is none, or it cannot be loaded.
         """
-        self.folder = latest_version(folder)
-        self.manifest: dict[str, Any] = read_manifest(self.folder, kind=KIND)
-        try:
-            # Kept: a signature lives only as long as the module that it came from.
-            self._module = tf.saved_model.load(str(self.folder))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise ModelError(f"{self.folder} cannot be loaded: {error}.") from error
+        loaded = load_exported(folder, kind=KIND)
+        self.folder, self.manifest, self._module = loaded
         self._decide = self._module.signatures["decide"]
 
     @property

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from simprod_tf.data.catalog import Product
-from simprod_tf.errors import InputError, ModelError
+from simprod_tf.errors import InputError
 from simprod_tf.export.encoder import KIND
-from simprod_tf.export.versions import latest_version
+from simprod_tf.export.loaded import load_exported
 from simprod_tf.features.image import read_pictures
 from simprod_tf.features.product_inputs import (
     ProductInputs,
@@ -20,7 +19,6 @@ from simprod_tf.features.product_inputs import (
     as_tensor,
     raw_columns,
 )
-from simprod_tf.manifest import read_manifest
 
 
 class SavedEncoder:
@@ -32,13 +30,8 @@ class SavedEncoder:
         Raises:
             ModelError: there is none, or it cannot be loaded.
         """
-        self.folder = latest_version(folder)
-        self.manifest: dict[str, Any] = read_manifest(self.folder, kind=KIND)
-        try:
-            # Kept: a signature lives only as long as the module that it came from.
-            self._module = tf.saved_model.load(str(self.folder))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise ModelError(f"{self.folder} cannot be loaded: {error}.") from error
+        loaded = load_exported(folder, kind=KIND)
+        self.folder, self.manifest, self._module = loaded
         self._embed = self._module.signatures["serving_default"]
         self.inputs = ProductInputs.from_json(self.manifest["inputs"])
 

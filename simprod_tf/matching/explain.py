@@ -35,6 +35,10 @@ class Contribution(Protocol):
     def log_odds(self) -> float:
         """What it adds: above 0 it speaks for the two being similar."""
 
+    @property
+    def stated(self) -> str:
+        """The value in words; "" of what all pairs have in common."""
+
 
 @dataclass(frozen=True)
 class Standing:

@@ -19,6 +19,7 @@ from simprod_tf.errors import SimprodError
 from simprod_tf.evaluation.interval import Interval, paired_difference
 from simprod_tf.evaluation.metrics import precision_recall_at
 from simprod_tf.pipeline.decider_training import DeciderInputs, Judged, judge, rows_of
+from simprod_tf.pipeline.out_folder import require_no_file
 from simprod_tf.pipeline.progress import Progress, about, silent
 
 if TYPE_CHECKING:
@@ -104,6 +105,21 @@ def train_attention(
         found.model, out, max_words=settings.max_words, columns=settings.columns
     )
     return TrainedAttention(folder, judged)
+
+
+def require_attention_place(folder: str | Path) -> None:
+    """Refuses, before anything is fitted, a place where no version can be written.
+
+    Raises:
+        InputError: it is a file.
+        ModelError: it holds versions of another kind of model.
+    """
+    # Here, since it loads TensorFlow.
+    from simprod_tf.export.pair_decider import KIND
+    from simprod_tf.export.versions import next_version
+
+    require_no_file(folder)
+    next_version(folder, KIND)
 
 
 def text_columns(catalog: Catalog, tables: str = "") -> tuple[str, ...]:

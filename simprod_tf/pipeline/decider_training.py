@@ -104,8 +104,9 @@ def train_decider(
     """Returns a decider learned from the pairs, and how good it is.
 
     Raises:
-        SimprodError: too few pairs of a kind, a product is not in the catalogue, the
-            catalogue lacks one of the index or the column of the tables.
+        SimprodError: too few pairs of a kind, a product is not in the catalogue, a
+            pair lies within a table, the catalogue lacks a product of the index or the
+            column of the tables.
     """
     catalog = inputs.catalog
     if inputs.index is not None:
@@ -115,6 +116,7 @@ def train_decider(
         pairs = join_pairs(pairs, inputs.mined)
     _require_both_kinds(pairs)
     tables = tables_of(catalog, inputs.tables)
+    held_out = _held_out_rows(inputs.valid, catalog, tables)
     products = decider_products(catalog, inputs.index, tables=tables)
     edges = _edges(inputs, tables, progress)
     decider = Decider.fit(
@@ -124,19 +126,28 @@ def train_decider(
         settings=settings or DeciderSettings(),
         weights=pairs.weights,
         candidates=edges,
+        held_out=held_out,
         progress=about(progress, "Reading candidates"),
+        fitting=about(progress, "Fitting trees"),
     )
     return TrainedDecider(
         decider,
         len(pairs),
         pairs.num_positives,
         _out_of_fold(decider, pairs),
-        *_judged(inputs.valid, decider, products, edges, progress),
+        *_judged(inputs.valid, held_out, decider, products, edges, progress),
     )
 
 
-def rows_of(pairs: Pairs, catalog: Catalog) -> np.ndarray:
+def rows_of(
+    pairs: Pairs, catalog: Catalog, *, what: str = "labelled pairs"
+) -> np.ndarray:
     """Returns the pairs as [P, 2] int64 rows of the catalogue.
+
+    Args:
+        pairs: P pairs of its products.
+        catalog: the products.
+        what: the pairs are called in an error.
 
     Raises:
         SimprodError: it lacks a product; names one.
@@ -145,9 +156,9 @@ def rows_of(pairs: Pairs, catalog: Catalog) -> np.ndarray:
     missing = [id for id in ids.ravel() if id not in catalog]
     if missing:
         raise SimprodError(
-            f"{len(missing)} products of the labelled pairs are not in the catalogue "
-            f"or its index, {missing[0]!r} among them; give the catalogue that the "
-            "pairs were made for."
+            f"{len(missing)} products of the {what} are not in the catalogue or its "
+            f"index, {missing[0]!r} among them; give the catalogue that the pairs were "
+            "made for, or take these pairs out."
         )
     return catalog.rows_of(ids.ravel()).reshape(-1, 2)
 
@@ -225,17 +236,33 @@ def _out_of_fold(decider: Decider, pairs: Pairs) -> float:
     ).f1
 
 
+def _held_out_rows(
+    valid: Pairs | None, catalog: Catalog, tables: np.ndarray | None
+) -> np.ndarray | None:
+    """Returns the held-out pairs' rows [V, 2], checked before anything is learned."""
+    if valid is None:
+        return None
+    rows = rows_of(valid, catalog, what="pairs held out")
+    if tables is not None:
+        within = int(np.count_nonzero(tables[rows[:, 0]] == tables[rows[:, 1]]))
+        if within:
+            raise SimprodError(
+                f"{within} of the pairs held out are of one table; leave them out."
+            )
+    return rows
+
+
 def _judged(
     valid: Pairs | None,
+    rows: np.ndarray | None,
     decider: Decider,
     products: DeciderProducts,
     edges: np.ndarray | None,
     progress: Progress,
 ) -> tuple[Judged | None, int]:
     """Returns how good the decider is on held-out pairs, and how many it has seen."""
-    if valid is None:
+    if valid is None or rows is None:
         return None, 0
-    rows = rows_of(valid, products.catalog)
     proposed = [rows] if edges is None else [edges, rows]
     told = about(progress, "Judging held-out pairs")
     bound = decider.bind(products, np.concatenate(proposed), progress=told)

@@ -80,7 +80,8 @@ def evaluate_run(
         progress: told how far the work is.
 
     Raises:
-        SimprodError: groups without a product of a known group; an index, or a
+        SimprodError: groups without a product of a known group, or of none of the
+            catalogue's; an index, or a
             projector, without a model.
         FingerprintError: the index is another encoder's.
     """
@@ -200,6 +201,11 @@ def _evaluate_groups(
         raise SimprodError(
             f"{name} cannot be judged: no product has a {test.group_column!r}; give "
             "--group-column."
+        )
+    if len(table) and not any(id in test.catalog for id in table["id"].to_pylist()):
+        raise SimprodError(
+            f"{name} cannot be judged: the catalogue holds none of its {len(table)} "
+            "products; give the groups of this catalogue."
         )
     return evaluate_groups(name, group_rows(table, truth), seed=seed)
 

@@ -36,6 +36,16 @@ def require_replaceable(folder: str | Path, kind: str) -> None:
         ) from error
 
 
+def require_no_file(folder: str | Path) -> None:
+    """Refuses a place for a folder's files, of which some may be there, that is a file.
+
+    Raises:
+        InputError: it is one.
+    """
+    if Path(folder).is_file():
+        raise InputError("is a file; name a folder.", path=folder)
+
+
 def require_outside(folder: str | Path, path: str | Path | None, what: str) -> None:
     """Refuses a `path` within the folder that is replaced at the end.
 

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from record_searches import SearchOptions
 from record_sets import read_set
 from record_table import COLUMNS, Row, append_rows, check_table, figures
 
+from simprod_tf.decider.decider import Decider
 from simprod_tf.errors import SimprodError
 from simprod_tf.evaluation.interval import Interval
 from simprod_tf.pipeline.progress import silent
@@ -89,6 +91,61 @@ def test_embeddings_of_a_stage_that_was_left_out_are_asked_for(tmp_path):
     data = write_set(tmp_path / "set")
     with pytest.raises(SimprodError, match="--encoder-features encoder takes its"):
         stage(data, tmp_path, features="encoder").decider()
+
+
+@pytest.mark.parametrize("part", ["lines", "groups"])
+def test_groups_of_pairs_ask_for_the_stage_before_them(tmp_path, part):
+    data = write_set(tmp_path / "set")
+    with pytest.raises(SimprodError, match="the stage decider leaves: leave --stages"):
+        getattr(stage(data, tmp_path), part)()
+
+
+def test_lines_are_judged_by_groups_of_all_that_the_decider_left(tmp_path):
+    judged = stage(write_set(tmp_path / "set"), tmp_path)
+    similar = judged.judged.rows[judged.judged.labels == 1]
+    np.savez(
+        tmp_path / "decided-0.npz",
+        # Each of the judged pairs but one, and one pair that nobody judges.
+        ends=np.concatenate([similar[1:], [[0, 1]]]),
+        distances=np.concatenate([np.full(len(similar) - 1, 0.2), [0.1]]),
+        cut=0.5,
+    )
+    found = judged.lines().intervals()
+    assert found["precision"].value == 1.0
+    assert found["recall"].value == 1 - 1 / len(similar)
+
+
+@pytest.mark.parametrize(
+    ("rivals", "tables", "wanted"),
+    [
+        ("all", True, (True, True)),
+        ("train", True, (False, False)),
+        ("all", False, (True, True)),
+        ("train", False, (False, True)),
+    ],
+)
+def test_nothing_implied_about_judged_pairs_is_learned(
+    tmp_path, monkeypatch, rivals, tables, wanted
+):
+    data = read_set(write_set(tmp_path / "set"), split="test")
+    assert data.tables is not None
+    data = data if tables else replace(data, tables=None)
+    asked = {}
+
+    class AskedError(Exception):
+        pass
+
+    def fit(*arguments, candidates, held_out, **more):
+        asked.update(candidates=candidates, held_out=held_out)
+        raise AskedError
+
+    monkeypatch.setattr(Decider, "fit", fit)
+    one = PairStage(data, "test", 0, PairOptions(rivals=rivals), tmp_path, silent)
+    with pytest.raises(AskedError):
+        one.decider()
+    assert (asked["candidates"] is not None, asked["held_out"] is not None) == wanted
+    if wanted[1]:
+        assert asked["held_out"].tolist() == one.judged.rows.tolist()
 
 
 def test_what_no_seed_changes_runs_once():
@@ -193,6 +250,7 @@ def test_all_stages_of_a_held_back_test_are_recorded(tmp_path):
         "raw words",
         "encoder",
         "decider",
+        "groups lines",
     }
     f1 = {one["stage"]: one for one in rows if one["metric"] == "f1"}
     assert float(f1["decider"]["low"]) <= float(f1["decider"]["value"])
@@ -248,6 +306,8 @@ def test_groups_are_judged_where_the_catalogue_has_them(tmp_path):
         rows = {(one["stage"], one["metric"]): one for one in csv.DictReader(file)}
     assert 0 < float(rows["groups", "row_f1"]["value"]) <= 1
     assert 0 < float(rows["groups", "b_cubed_f1"]["value"]) <= 1
+    assert 0 < float(rows["groups lines", "f1"]["value"]) <= 1
+    assert ("groups lines", "f1 - decider") in rows
 
 
 def test_a_request_is_plain_json(tmp_path):

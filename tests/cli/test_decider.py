@@ -214,6 +214,19 @@ def test_the_attention_model_needs_held_out_pairs(work, tmp_path):
     assert done.exit_code == 2 and "judged on --valid: give both" in done.output
 
 
+def test_a_folder_is_no_place_for_a_decision_or_a_page(work, monkeypatch):
+    done = invoke("threshold", "index", "--pairs", "valid.csv", *BY, "--out", "index")
+    assert done.exit_code == 2 and "JSON file, got the folder index" in done.output
+    done = explained(monkeypatch, "a3", "b3", "--out", "index")
+    assert done.exit_code == 2 and "HTML file, got the folder index" in done.output
+
+
+def test_the_attention_model_lies_outside_the_decider(work, tmp_path):
+    both = ("--attention", tmp_path / "d" / "a", "--out", tmp_path / "d")
+    with pytest.raises(InputError, match="the attention model would be lost there"):
+        invoke(*TRAIN, "--valid", "valid.csv", *both)
+
+
 def test_a_folder_of_something_else_is_not_replaced(work):
     with pytest.raises(InputError, match="holds files that are no decider"):
         invoke(*TRAIN, "--out", "index")
@@ -236,6 +249,7 @@ def test_explain_tells_what_the_decider_weighs(work, monkeypatch, tmp_path):
     assert len(features) == 12
     added = [abs(float(row[3].split("adds ")[1].split()[0])) for row in features]
     assert added == sorted(added, reverse=True) and added[0] > 0
+    assert rows["decider, all pairs"][3].startswith("adds ")
     assert "pair decider's distance is" in done.output
     assert "What the pair decider weighs" in page.read_text(encoding="utf-8")
     # The distance is the one by which match decides.

@@ -134,6 +134,9 @@ def test_groups_alone_need_no_model(simprod, tmp_path):
         (("--groups", "groups.csv", "--index", "i"), "--index and --projector need"),
         (("--model", "x=m", "--groups", "x=groups.csv"), "are both called 'x'"),
         (("--model", "x=m", "--model", "x=n"), "'x' stands for two paths"),
+        (("--model", "x=m", "--side", "tset"), "train, validation, test, got tset"),
+        (("--model", "x=m", "--run", "y=r"), "--run y: no --model has this name"),
+        (("--groups", "groups.csv", "--run", "y=r"), "the models are: none"),
         (("--model", "x=m", "--slice", "size"), "no column 'size'; the columns are"),
     ],
 )
@@ -141,6 +144,14 @@ def test_arguments_that_do_not_fit_are_refused(simprod, arguments, message):
     done = simprod("evaluate", "catalog.csv", *arguments, "--out", "e")
     assert done.returncode == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused_first(simprod):
+    places = (("--out", "pairs.csv"), ("--out", "e", "--projector", "pairs.csv"))
+    for place in places:
+        done = simprod("evaluate", "catalog.csv", "--model", "x=m", *place)
+        assert done.returncode == 1
+        assert done.stderr.strip() == "simprod: pairs.csv: is a file; name a folder."
 
 
 def test_a_table_that_holds_no_groups_is_told(simprod):

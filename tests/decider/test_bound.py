@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from simprod_tf.decider.bound import Contribution
+
 
 def test_a_pair_has_one_probability_in_both_directions(bound, pairs):
     starts, ends = pairs[0].T
@@ -40,6 +42,12 @@ def test_contributions_sum_to_the_log_odds_the_strongest_first(bound, pairs, dec
         assert sizes == sorted(sizes, reverse=True)
         names = {part.feature for part in one}
         assert names == {*decider.feature_names, "all pairs"}
+
+
+def test_a_contribution_states_its_value():
+    values = [("price", 0.123456), ("price", np.nan), ("all pairs", np.nan)]
+    stated = [Contribution(name, value, 1.0).stated for name, value in values]
+    assert stated == ["0.1235", "not known", ""]
 
 
 def test_embeddings_that_are_not_known_are_no_features(bound, pairs):

@@ -20,6 +20,7 @@ class Contribution:
     feature: str
     value: float
     log_odds: float
+    stated: str = ""
 
 
 class Page(HTMLParser):
@@ -116,9 +117,10 @@ def test_without_pictures_traits_and_threshold_it_says_so(tmp_path):
 
 
 def test_what_a_decider_weighs_is_shown_and_its_distance_on_its_own_scale(tmp_path):
-    added = [Contribution("title_overlap", 0.512345, -2.0)]
-    added += [Contribution("price", float("nan"), 0.25)]
-    added += [Contribution(f"feature{number}", 0.0, 0.0) for number in range(30)]
+    added = [Contribution("title_overlap", 0.512345, -2.0, "0.5123")]
+    added += [Contribution("price", float("nan"), 0.25, "not known")]
+    added += [Contribution("all pairs", float("nan"), -1.0)]
+    added += [Contribution(f"feature{number}", 0.0, 0.0) for number in range(29)]
     found = explain(
         Product("a", "mug"),
         Product("b", "cup"),
@@ -131,6 +133,8 @@ def test_what_a_decider_weighs_is_shown_and_its_distance_on_its_own_scale(tmp_pa
     page = Page(text)
     assert "title overlap" in page.text and "0.5123" in page.text
     assert "-2.000" in page.text and "+0.250" in page.text
+    # Of the price, not of what all pairs have in common.
+    assert page.text.count("not known") == 1
     assert "The 25 strongest of 32." in page.text
     assert "The pair decider decides" in page.text
     # A half of 1 by the decider, a quarter of 2 by whole products, of 200 units.

@@ -20,8 +20,14 @@ from simprod_tf.data.catalog import Catalog, text_array
 from simprod_tf.data.pairs import Pairs, canonical_pairs
 from simprod_tf.decider.boosting import BoostingSettings
 from simprod_tf.decider.decider import Decider, DeciderSettings
-from simprod_tf.errors import FingerprintError, SimprodError
+from simprod_tf.errors import (
+    FingerprintError,
+    InputError,
+    ModelError,
+    SimprodError,
+)
 from simprod_tf.index import ExactIndex, Index
+from simprod_tf.manifest import write_manifest
 from simprod_tf.matching.views import Views, views_of
 from simprod_tf.pipeline.decider import (
     decided_views,
@@ -32,6 +38,7 @@ from simprod_tf.pipeline.decider import (
 )
 from simprod_tf.pipeline.decider_attention import (
     compared,
+    require_attention_place,
     text_columns,
     train_attention,
 )
@@ -373,14 +380,18 @@ def test_training_tells_what_was_learned_and_how_good_it_is(
             k=K,
         ),
         SETTINGS,
-        progress=lambda *what: told.append(what[0]),
+        progress=lambda *what: told.append(what),
     )
     assert (trained.num_pairs, trained.num_positives) == (24 + 23 + 22, 24)
     # 20 to 23 with themselves, the next and the one after that.
     assert trained.seen == 4 + 3 + 2
-    assert {*told} == {
-        *("Finding candidates", "Reading candidates", "Judging held-out pairs")
+    assert {what[0] for what in told} == {
+        *("Finding candidates", "Reading candidates", "Fitting trees"),
+        "Judging held-out pairs",
     }
+    # Two folds in both stages, and all pairs; the first is told before any work.
+    fits = [what[1:] for what in told if what[0] == "Fitting trees"]
+    assert fits == [(done, 5) for done in range(6)]
     assert trained.judged is not None
     assert trained.judged.metrics["f1"].value > 0.7
     lines = described(trained)
@@ -390,6 +401,37 @@ def test_training_tells_what_was_learned_and_how_good_it_is(
     assert lines[3] == (
         f"9 of these {len(valid)} pairs were trained on as well, which flatters it"
     )
+
+
+def test_what_is_wrong_with_pairs_held_out_is_told_before_anything_is_learned(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Decider, "fit", None)
+    pairs = labelled(TRAINED)
+    strange = canonical_pairs(["a30", "a31"], ["b30", "z1"], [1, 1])
+    with pytest.raises(SimprodError, match="1 products of the pairs held out are not"):
+        train_decider(DeciderInputs(catalog, pairs, valid=strange), SETTINGS)
+    within = canonical_pairs(["a30", "a31"], ["b30", "a32"], [1, 0])
+    inputs = DeciderInputs(catalog, pairs, valid=within, tables="shop")
+    with pytest.raises(SimprodError, match="1 of the pairs held out are of one table"):
+        train_decider(inputs, SETTINGS)
+
+
+def test_nothing_is_learned_of_held_out_pairs_that_other_labels_imply(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def fit(*_: Any, **more: Any) -> Decider:
+        given.update(more)
+        raise SimprodError("no further")
+
+    monkeypatch.setattr(Decider, "fit", fit)
+    valid = labelled(HELD_OUT)
+    with pytest.raises(SimprodError, match="no further"):
+        train_decider(DeciderInputs(catalog, labelled(TRAINED), valid=valid), SETTINGS)
+    rows = [catalog.rows_of(ids) for ids in (valid.anchor_ids, valid.other_ids)]
+    np.testing.assert_array_equal(given["held_out"].T, rows)
 
 
 def test_judging_counts_a_probability_at_the_limit_as_similar() -> None:
@@ -450,6 +492,17 @@ def test_the_attention_model_needs_pairs_held_out(
     with pytest.raises(SimprodError, match="beside the boosting: give --valid"):
         train_attention(inputs, tmp_path / "attention")
     assert text_columns(catalog, "shop") == ("land",)
+
+
+def test_the_attention_models_place_is_looked_at_first(tmp_path: Path) -> None:
+    require_attention_place(tmp_path / "new")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file: is a file; name a folder"):
+        require_attention_place(tmp_path / "file")
+    (tmp_path / "encoder" / "1").mkdir(parents=True)
+    write_manifest(tmp_path / "encoder" / "1", {"kind": "exported encoder"})
+    with pytest.raises(ModelError, match="not: exported pair decider"):
+        require_attention_place(tmp_path / "encoder")
 
 
 @pytest.mark.slow

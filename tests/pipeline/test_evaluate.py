@@ -188,6 +188,15 @@ def test_what_needs_a_model_is_refused_without_one(held_out, out):
         evaluate_run({}, held_out, out, projector=out / "p")
 
 
+def test_groups_of_another_catalogue_are_refused_and_none_are_not(held_out, out):
+    table = pa.table({"id": ["q0", "q1"], "group": ["x", "x"]})
+    with pytest.raises(SimprodError, match="holds none of its 2 products"):
+        evaluate_run({}, held_out, out, groups={"found": table})
+    # Where nothing is alike nobody is listed: all stand alone.
+    [found], _ = evaluate_run({}, held_out, out, groups={"found": table[:0]})
+    assert found.metrics["b_cubed_precision"].value == 1.0
+
+
 def test_groups_of_unknown_products_are_refused(held_out, out):
     shop = held_out.catalog
     nameless = Catalog(
