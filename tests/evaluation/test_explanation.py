@@ -133,8 +133,8 @@ def test_what_a_decider_weighs_is_shown_and_its_distance_on_its_own_scale(tmp_pa
     page = Page(text)
     assert "title overlap" in page.text and "0.5123" in page.text
     assert "-2.000" in page.text and "+0.250" in page.text
-    # Of the price, not of what all pairs have in common.
-    assert page.text.count("not known") == 1
+    assert '<th scope="row">price</th><td>not known</td>' in text
+    assert '<th scope="row">all pairs</th><td></td>' in text
     assert "The 25 strongest of 32." in page.text
     assert "The pair decider decides" in page.text
     # A half of 1 by the decider, a quarter of 2 by whole products, of 200 units.
