@@ -84,7 +84,7 @@ class Decider:
             weights: [P] of the labelled pairs, or None for 1 each.
             held_out: [H, 2] rows of pairs that must not be learned from, even where
                 the labels of others imply theirs; candidates all the same.
-            progress: told candidate pairs done, and all.
+            progress: told products and then candidate pairs done, and all.
             fitting: told fits of trees done, and all; at once that none is done.
 
         Raises:
@@ -97,7 +97,7 @@ class Decider:
             fitting(0, settings.num_fits)
         vocabulary = Vocabulary.fit(products.catalog)
         proposed = [rows, candidates, held_out]
-        plain, _ = _plain(products, vocabulary, proposed, settings)
+        plain, _ = _plain(products, vocabulary, proposed, settings, progress)
         pairs = plain.graph.find(*rows.T)
         if (pairs < 0).any():
             raise SimprodError(
@@ -176,7 +176,7 @@ class Decider:
         Args:
             products: N products.
             candidates: [C, 2] rows.
-            progress: told candidate pairs done, and all.
+            progress: told products and then candidate pairs done, and all.
 
         Raises:
             FingerprintError: the embeddings are another encoder's.
@@ -189,7 +189,7 @@ class Decider:
             products.catalog, embeddings, products.encoder_fingerprint, products.tables
         )
         plain, lexical = _plain(
-            products, self._stages.vocabulary, [candidates], self.settings
+            products, self._stages.vocabulary, [candidates], self.settings, progress
         )
         features = FirstFeatures(plain, self._stages.odds, _folds(plain, self.settings))
         log_odds = first_log_odds(features, self._stages.first, progress)
@@ -242,10 +242,11 @@ def _plain(
     vocabulary: Vocabulary,
     proposed: Sequence[np.ndarray | None],
     settings: DeciderSettings,
+    progress: Progress | None,
 ) -> tuple[PlainFeatures, np.ndarray]:
     """Returns the features that need no labels, and the lexical neighbours."""
     texts = LexicalVectors.of(products.catalog)
-    near = texts.nearest(settings.neighbours, tables=products.tables)
+    near = texts.nearest(settings.neighbours, tables=products.tables, progress=progress)
     lines, places = np.nonzero(near >= 0)
     lexical = np.stack([lines, near[lines, places].astype(np.int64)], axis=1)
     known = [one for one in proposed if one is not None]

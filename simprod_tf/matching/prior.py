@@ -154,7 +154,8 @@ def _require_alike(
             "The prior cannot be estimated: at no share of similar pairs do the "
             f"{len(distances)} labelled pairs look like the candidates ({apart:.2f} "
             f"apart at the best share, {share:.3g}; at most {_FARTHEST_APART} is "
-            "good enough). Label pairs drawn from the candidates, or state the prior."
+            "good enough). Label pairs drawn from the candidates, or state the prior "
+            "(`--prior 0.1`)."
         )
 
 

@@ -23,10 +23,12 @@ from simprod_tf.evaluation.evaluate import (
 from simprod_tf.evaluation.group_metrics import group_rows
 from simprod_tf.evaluation.index_recall import IndexRecall, index_recall
 from simprod_tf.evaluation.metric_names import metric_name
+from simprod_tf.evaluation.stored import KIND as ROWS_KIND
 from simprod_tf.evaluation.stored import ROWS_NAME, write_rows
 from simprod_tf.index.base import Index
 from simprod_tf.manifest import require_same_encoder
 from simprod_tf.pipeline.judge import HeldOut, Judged, evaluate_saved
+from simprod_tf.pipeline.out_folder import require_replaceable
 from simprod_tf.pipeline.product_slices import Slicing, with_slices
 from simprod_tf.pipeline.progress import Progress, silent
 from simprod_tf.pipeline.report import write_embeddings, write_evaluation_report
@@ -84,8 +86,10 @@ def evaluate_run(
             catalogue's; an index, or a
             projector, without a model.
         FingerprintError: the index is another encoder's.
+        InputError: `rows` in `out` holds something else.
     """
     _require_model(models, index, projector)
+    require_replaceable(Path(out) / ROWS_NAME, ROWS_KIND)
     judged = [
         evaluate_saved(
             name, folder, test, modalities=modalities, seed=seed, progress=progress

@@ -271,7 +271,7 @@ def _estimated(
         raise ThresholdError(
             f"The prior cannot be estimated: {all_or_none} of the {len(candidates)} "
             "candidates look like similar pairs. Label pairs drawn from the "
-            "candidates, or state the prior."
+            "candidates, or state the prior (`--prior 0.1`)."
         )
     return Prior(prior.low, prior.source, prior.low, prior.high)
 

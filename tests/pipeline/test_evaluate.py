@@ -11,7 +11,7 @@ import pytest
 
 from simprod_tf.data.catalog import Catalog, text_array
 from simprod_tf.data.pairs import canonical_pairs
-from simprod_tf.errors import FingerprintError, SimprodError
+from simprod_tf.errors import FingerprintError, InputError, SimprodError
 from simprod_tf.evaluation.stored import read_run
 from simprod_tf.index.exact import ExactIndex
 from simprod_tf.pipeline.evaluate import evaluate_run
@@ -186,6 +186,18 @@ def test_the_recall_of_the_models_index_is_told(held_out, out, without_report):
 def test_what_needs_a_model_is_refused_without_one(held_out, out):
     with pytest.raises(SimprodError, match="embeddings cannot be .* without a model"):
         evaluate_run({}, held_out, out, projector=out / "p")
+
+
+def test_rows_of_somebody_else_are_not_replaced_and_ones_own_are(
+    held_out, out, without_report
+):
+    models = {"title": "by-title"}
+    evaluate_run(models, held_out, out)
+    evaluate_run(models, held_out, out)
+    (out / "rows" / "manifest.json").unlink()
+    with pytest.raises(InputError, match="holds files that are no evaluation rows"):
+        evaluate_run(models, held_out, out)
+    assert (out / "rows" / "pairs.parquet").is_file()
 
 
 def test_groups_of_another_catalogue_are_refused_and_none_are_not(held_out, out):

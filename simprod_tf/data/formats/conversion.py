@@ -37,10 +37,11 @@ def silent(what: str, done: int, total: int) -> None:
 def whole_files(out: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a folder to write into; its files move to `out` if the block succeeds.
 
-    Other files in `out` stay. A block that fails leaves `out` as it was.
+    They replace those of an earlier conversion. A block that fails leaves `out` as it
+    was.
 
     Raises:
-        InputError: `out` is a file.
+        InputError: `out` is a file, or holds other files beside one that would be lost.
     """
     final = Path(out)
     if final.exists() and not final.is_dir():
@@ -51,7 +52,20 @@ def whole_files(out: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         final.mkdir(exist_ok=True)
+        _require_own(final, {path.name for path in temporary.iterdir()})
         for path in sorted(temporary.iterdir()):
             os.replace(path, final / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_own(folder: Path, names: set[str]) -> None:
+    """Refuses to replace a file in a folder that is not a conversion's alone."""
+    there = {path.name for path in folder.iterdir()}
+    lost, others = sorted(there & names), sorted(there - names)
+    if lost and others:
+        raise InputError(
+            f"holds {others[0]!r}, which this conversion does not write, and its "
+            f"{lost[0]!r} would be replaced; name a new or empty folder.",
+            path=folder,
+        )

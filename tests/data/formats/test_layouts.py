@@ -131,10 +131,28 @@ def test_files_of_others_in_the_out_folder_stay(make_set, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
-    (out / "catalog.csv").write_text("old")
     convert_folder("shopee", make_set("shopee"), out)
     assert (out / "notes.txt").read_text() == "mine"
     assert len(read_catalog(out / "catalog.csv").catalog) == 3
+
+
+def test_a_catalogue_of_others_is_not_replaced_but_one_of_our_own_is(
+    make_set, tmp_path
+):
+    folder, out = make_set("shopee"), tmp_path / "out"
+    convert_folder("shopee", folder, out)
+    (out / "catalog.csv").write_text("old")
+    convert_folder("shopee", folder, out)
+    assert len(read_catalog(out / "catalog.csv").catalog) == 3
+    (out / "hand_pairs.csv").write_text("mine")
+    (out / "catalog.csv").write_text("mine, too")
+    with pytest.raises(InputError, match="'hand_pairs.csv', .* its 'catalog.csv'"):
+        convert_folder("shopee", folder, out)
+    assert (out / "catalog.csv").read_text() == "mine, too"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "catalog.csv",
+        "hand_pairs.csv",
+    ]
 
 
 def test_a_folder_of_another_layout_says_which(make_set, tmp_path):
