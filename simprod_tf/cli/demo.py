@@ -16,6 +16,12 @@ from simprod_tf.cli.console import bars, options
 if TYPE_CHECKING:
     from simprod_tf.pipeline.demo import DemoResult
 
+# What fits a terminal.
+_SHOWN = (
+    *("pr_auc", "roc_auc", "precision", "recall", "f1"),
+    *("recall_at_1", "recall_at_10", "map_at_r"),
+)
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("demo"),
@@ -44,22 +50,23 @@ def demo(
 
 
 def _print_summary(result: DemoResult) -> None:
+    from simprod_tf.evaluation.metric_names import metric_name
+
     out = Console()
-    names = list(dict.fromkeys(name for m in result.models for name in m["metrics"]))
     table = Table(
         title="Held-out products and hand-labelled pairs (synthetic)",
-        caption="Below each value its 95 % interval, by resampling groups.",
+        caption="Beside each value its 95 % interval, by resampling groups. "
+        "The report has all metrics.",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column("model")
-    for name in names:
-        table.add_column(name.replace("_at_", "@").replace("_", " "), justify="right")
+    table.add_column("metric", no_wrap=True)
     for model in result.models:
-        table.add_row(
-            model["name"], *(_cell(model["metrics"].get(name)) for name in names)
-        )
+        table.add_column(model["name"], justify="right")
+    for name in _SHOWN:
+        values = [_cell(model["metrics"].get(name)) for model in result.models]
+        table.add_row(metric_name(name).label, *values)
     out.print(table)
     for note in result.notes:
         out.print(note, highlight=False)
@@ -83,4 +90,4 @@ def _cell(metric: dict[str, float] | None) -> str:
     if metric is None or metric["value"] is None:
         return ""
     low, high = (f"{metric[end]:.2f}".lstrip("0") for end in ("low", "high"))
-    return f"{metric['value']:.3f}\n{low}-{high}"
+    return f"{metric['value']:.3f} {low}-{high}"
