@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from simprod_tf.decider.features import second_names
 from simprod_tf.decider.graph import PairGraph
-from simprod_tf.decider.stages import FirstFeatures, Stages, blocks, logistic
+from simprod_tf.decider.stages import FirstFeatures, Stages, blocks
 
 # What the contributions of the features are added to.
 ALL_PAIRS = "all pairs"
@@ -77,7 +78,7 @@ class BoundDecider:
         found = np.empty(len(rows), np.float64)
         for part in blocks(len(rows)):
             found[part] = self._stages.second.log_odds(self._second(rows[part]))
-        return logistic(found)
+        return np.asarray(expit(found))
 
     def distances(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Returns [P] float32, 1 - `probability`: what a threshold is chosen on."""

@@ -149,10 +149,13 @@ class _Ranked:
         return np.where(self.sizes > 1, self.values[best], np.nan)
 
     def densities(self) -> np.ndarray:
-        """Returns the mean value of the product's first pairs."""
-        counted = np.where(self.places < _MOST, self.values, 0)
-        totals = np.bincount(self.owners, counted)
-        return totals[self.owners] / np.minimum(self.sizes, _MOST)
+        """Returns the mean of the product's first known values, NaN for none."""
+        known = (self.places < _MOST) & ~np.isnan(self.values)
+        totals = np.bincount(self.owners, np.where(known, self.values, 0))
+        counts = np.bincount(self.owners, known)
+        means = np.full(len(totals), np.nan)
+        np.divide(totals, counts, out=means, where=counts > 0)
+        return means[self.owners]
 
 
 def _of_ends(graph: PairGraph, values: np.ndarray) -> Iterator[np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from simprod_tf.decider.context import context_names, pair_context, support
 from simprod_tf.decider.embedding_evidence import embedding_evidence, embedding_names
@@ -118,12 +119,11 @@ def odds_rows(
 
 def score_rows(graph: PairGraph, log_odds: np.ndarray) -> np.ndarray:
     """Returns [E, len(SCORES)] float32: the first stage's scores and their context."""
-    probability = 1.0 / (1.0 + np.exp(-log_odds))
     return np.concatenate(
         [
             log_odds[:, None],
             pair_context(graph, {_SCORE: log_odds}),
-            support(graph, probability),
+            support(graph, expit(log_odds)),
         ],
         axis=1,
         dtype=np.float32,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -77,12 +78,16 @@ class PairGraph:
 
     def find(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Returns [P] int64, the row in `ends` of each pair, -1 where it is none."""
-        codes = _codes(starts, ends, self.num_products)
-        known = _codes(self.ends[:, 0], self.ends[:, 1], self.num_products)
+        codes, known = _codes(starts, ends, self.num_products), self._known
         if not len(known):
             return np.full(len(codes), -1)
         places = np.minimum(known.searchsorted(codes), len(known) - 1)
         return np.where(known[places] == codes, places, -1)
+
+    @cached_property
+    def _known(self) -> np.ndarray:
+        """[E] int64: one number a pair, ascending."""
+        return _codes(self.ends[:, 0], self.ends[:, 1], self.num_products)
 
 
 def _codes(starts: np.ndarray, ends: np.ndarray, num_products: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
+from scipy.special import expit
 from sklearn.metrics import precision_recall_curve
 
 from simprod_tf.decider.boosting import Boosting, BoostingSettings
@@ -22,7 +23,6 @@ from simprod_tf.decider.stages import (
     Progress,
     Stages,
     first_log_odds,
-    logistic,
 )
 
 
@@ -150,7 +150,7 @@ def learn(
     second = _boosted(
         rows, labelled, settings.second, names=names, seeds=seeds, fitted=fitted
     )
-    return Stages(vocabulary, odds, first, second), logistic(out_of_fold)
+    return Stages(vocabulary, odds, first, second), expit(out_of_fold)
 
 
 def best_f1_cut(labels: np.ndarray, probability: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from simprod_tf.decider.evidence.fields import record_texts
 Progress = Callable[[int, int], None]
 SIMILARITIES = ("words", "title_words", "title_letters")
 _BLOCK = 1024
+_BLOCK_PAIRS = 1 << 16
 # A term of more products than this proposes no candidates: nearly every title has it,
 # and each would be compared with each.
 _MOST_PRODUCTS = 1000
@@ -56,12 +57,14 @@ class LexicalVectors:
 
     def cosines(self, starts: np.ndarray, ends: np.ndarray) -> dict[str, np.ndarray]:
         """Returns by name the [P] float32 cosines of pairs."""
-        return {
-            name: np.asarray(
-                matrix[starts].multiply(matrix[ends]).sum(axis=1), np.float32
-            ).ravel()
-            for name, matrix in self.by_name.items()
-        }
+        found = {name: np.empty(len(starts), np.float32) for name in self.by_name}
+        # In blocks: a pair's rows are copied, which are a hundred terms and more.
+        for first in range(0, len(starts), _BLOCK_PAIRS):
+            part = slice(first, first + _BLOCK_PAIRS)
+            for name, matrix in self.by_name.items():
+                shared = matrix[starts[part]].multiply(matrix[ends[part]])
+                found[name][part] = np.asarray(shared.sum(axis=1)).ravel()
+        return found
 
     def nearest(
         self,

@@ -90,8 +90,3 @@ def blocks(number: int) -> Iterator[np.ndarray]:
     """Yields the numbers from 0 in blocks."""
     for first in range(0, number, BLOCK):
         yield np.arange(first, min(first + BLOCK, number))
-
-
-def logistic(log_odds: np.ndarray) -> np.ndarray:
-    """Returns probabilities."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.asarray(log_odds, np.float64))))

@@ -56,6 +56,20 @@ def test_context_by_hand():
     assert first["alike_density_most"] == 0.5
 
 
+def test_what_is_not_known_of_one_pair_does_not_hide_the_others():
+    graph = PairGraph.of(4, [np.array([[0, 1], [0, 2], [0, 3]])])
+    values = np.array([0.25, np.nan, 0.75])
+    names = context_names(("alike",))
+    found = pair_context(graph, {"alike": values})
+    first, unknown, best = (dict(zip(names, row)) for row in found)
+    assert first["alike_density_most"] == 0.5
+    assert best["alike_density_least"] == 0.5
+    assert best["alike_lead_most"] == 0.5
+    # Product 2 has this one pair alone, of which nothing is known.
+    assert unknown["alike_density_most"] == 0.5
+    assert np.isnan(unknown["alike_lead_most"])
+
+
 def test_context_of_no_pairs_is_empty():
     graph = PairGraph.of(3, [])
     assert pair_context(graph, {"score": np.zeros(0)}).shape == (0, 8)
