@@ -11,12 +11,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "simprod_tf"
 
-BASE = {"errors", "atomic", "manifest", "__init__"}
+BASE = {"errors", "atomic", "manifest", "shards", "__init__"}
 ALLOWED = {
     "errors": set(),
     "atomic": set(),
     "manifest": {"errors", "atomic"},
     "download": {"errors", "atomic", "manifest"},
+    "shards": {"errors", "atomic"},
     "engine": BASE,
     "data": BASE | {"engine"},
     "features": BASE | {"data", "engine"},
@@ -60,6 +61,8 @@ HEAVY = {
     "h5py": {"model"},
     "requests": {"download"},
     "duckdb": {"engine", "data"},
+    "pyspark": {"engine"},
+    "py4j": {"engine"},
     "typer": {"cli"},
 }
 

@@ -1,7 +1,9 @@
-"""Where the work runs: here DuckDB inside this process."""
+"""Where the work runs: DuckDB inside this process, or Apache Spark."""
 
 from __future__ import annotations
 
-from simprod_tf.engine.embedded import Embedded, QueryError
+from simprod_tf.engine.base import Engine, QueryError
+from simprod_tf.engine.embedded import Embedded
+from simprod_tf.engine.spark import Spark
 
-__all__ = ["Embedded", "QueryError"]
+__all__ = ["Embedded", "Engine", "QueryError", "Spark"]

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import duckdb
 
+from simprod_tf.engine.base import Engine, Progress, QueryError, Unit
 from simprod_tf.errors import SimprodError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import pyarrow as pa
-
 
 T = TypeVar("T")
 
 
-class QueryError(SimprodError):
-    """DuckDB refused the SQL, or the data that it was to read."""
-
-
-class Embedded:
+class Embedded(Engine):
     """A private DuckDB database in a temporary folder, gone when it is closed.
 
     What outgrows `memory_limit_mb` lies in that folder alone. Use it in a `with`
     statement.
     """
+
+    name: ClassVar[str] = "embedded"
 
     def __init__(
         self,
@@ -110,29 +108,69 @@ class Embedded:
         """Copies an Arrow table into the table `name`, in place of an older one."""
         with _own_errors():
             self._connection.register("arriving", table)
-            try:
-                self._connection.execute(
-                    f"CREATE OR REPLACE TABLE {sql_name(name)} AS "
-                    "SELECT * FROM arriving"
-                )
-            finally:
-                self._connection.unregister("arriving")
+        try:
+            self.define(name, "SELECT * FROM arriving")
+        finally:
+            self._connection.unregister("arriving")
+
+    def read(self, name: str, files: Sequence[str | os.PathLike[str]]) -> None:
+        """Makes the rows of Parquet files, where they lie, the table `name`."""
+        listed = ", ".join(sql_text(os.fspath(file)) for file in files)
+        self._forget(name)
+        self.run(
+            f"CREATE VIEW {sql_name(name)} AS SELECT * FROM read_parquet([{listed}])"
+        )
+
+    def define(self, name: str, sql: str) -> None:
+        """Makes the rows of a query the table `name`."""
+        # Under a name of its own first: the query may read the table that it replaces.
+        self.run(f"CREATE OR REPLACE TABLE coming AS {sql}")
+        self._forget(name)
+        self.run(f"ALTER TABLE coming RENAME TO {sql_name(name)}")
+
+    def _forget(self, name: str) -> None:
+        """Drops the table or view of this name, if there is one."""
+        found = self.query(
+            f"SELECT table_type FROM information_schema.tables WHERE table_name = "
+            f"{sql_text(name)}"
+        )["table_type"].to_pylist()
+        for kind in found:
+            word = "VIEW" if kind == "VIEW" else "TABLE"
+            self.run(f"DROP {word} {sql_name(name)}")
+
+    def write(
+        self, sql: str, folder: Path, *, partition_by: str | None = None
+    ) -> list[Path]:
+        """Writes the rows of a query as Parquet files; returns them in order."""
+        shutil.rmtree(folder, ignore_errors=True)
+        target, options = folder / "part-00000.parquet", "FORMAT parquet"
+        if partition_by is not None:
+            target, options = folder, f"{options}, PARTITION_BY ({partition_by})"
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            folder.mkdir(parents=True)
+        self.run(f"COPY ({sql}) TO {sql_text(str(target))} ({options})")
+        return sorted(folder.rglob("*.parquet"))
+
+    def each(
+        self,
+        work: Callable[[Unit], Any],
+        units: Iterable[Unit],
+        *,
+        progress: Progress | None = None,
+    ) -> list[Any]:
+        """Returns what `work` returns for each unit: one after the other, here."""
+        waiting, found = list(units), []
+        for unit in waiting:
+            found.append(work(unit))
+            if progress is not None:
+                progress(len(found), len(waiting))
+        return found
 
     def close(self) -> None:
         """Forgets all tables and removes the temporary folder; twice does no harm."""
         self._connection.close()
         self._folder.cleanup()
-
-    def __enter__(self) -> Embedded:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def sql_text(text: str) -> str:
