@@ -99,7 +99,7 @@ class Spark(Engine):
 
     def read(self, name: str, files: Sequence[str | os.PathLike[str]]) -> None:
         """Makes the rows of Parquet files, where they lie, the table `name`."""
-        paths = [Path(os.path.abspath(file)).as_uri() for file in files]
+        paths = [_url(file, is_pattern=True) for file in files]
         frame = self._asked(lambda: self._session.read.parquet(*paths))
         frame.createOrReplaceTempView(name)
 
@@ -117,7 +117,7 @@ class Spark(Engine):
             writer = self._session.sql(sql).write.mode("overwrite")
             if partition_by is not None:
                 writer = writer.partitionBy(partition_by)
-            writer.parquet(place.as_uri())
+            writer.parquet(_url(place))
 
         self._asked(write)
         return sorted(place.rglob("part-*.parquet"))
@@ -213,6 +213,12 @@ def local_with_tries(master: str) -> str:
     if found is None:
         return master
     return f"local[{found[1] or 1},{_LOCAL_TRIES}]"
+
+
+def _url(path: str | os.PathLike[str], *, is_pattern: bool = False) -> str:
+    """Returns a file as Hadoop names it; where it takes a pattern, this one alone."""
+    text = os.path.abspath(path)
+    return "file://" + (re.sub(r"([][{}*?\\])", r"\\\1", text) if is_pattern else text)
 
 
 def _start(master: str | None, settings: Mapping[str, str]) -> Any:
