@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
@@ -157,6 +158,6 @@ def _flat(table: pa.Table) -> pa.Table:
     """Joins lists of text, which CSV does not have."""
     for at, field in enumerate(table.schema):
         if pa.types.is_list(field.type):
-            joined = pa.compute.binary_join(table.column(at), LIST_SEPARATOR)
+            joined = pc.binary_join(table.column(at), LIST_SEPARATOR)
             table = table.set_column(at, field.name, joined)
     return table

@@ -120,6 +120,7 @@ def test_nobody_imports_the_command_line():
     [
         "simprod_tf",
         "simprod_tf.data.catalog",
+        "simprod_tf.data.embedding_shards",
         "simprod_tf.data.mining",
         "simprod_tf.data.synthetic",
         "simprod_tf.decider.decider",
@@ -130,6 +131,8 @@ def test_nobody_imports_the_command_line():
         "simprod_tf.matching.grouping",
         "simprod_tf.matching.matcher",
         "simprod_tf.matching.threshold",
+        "simprod_tf.engine",
+        "simprod_tf.pipeline.encode",
         "simprod_tf.evaluation",
         "simprod_tf.serving",
         "simprod_tf.serving.status",

@@ -26,6 +26,7 @@ from simprod_tf.cli.blend import blend
 from simprod_tf.cli.compare import compare
 from simprod_tf.cli.console import print_error, quiet
 from simprod_tf.cli.demo import demo
+from simprod_tf.cli.encode import encode
 from simprod_tf.cli.evaluate import evaluate
 from simprod_tf.cli.explain import explain
 from simprod_tf.cli.export_index import export_index
@@ -59,6 +60,7 @@ for command in (
     features.words,
     train.train,
     model.export,
+    encode,
     index.index,
     index.add,
     index.remove,

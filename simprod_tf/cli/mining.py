@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from simprod_tf.atomic import write_json
-from simprod_tf.cli.console import bars, options, print_rows, say
+from simprod_tf.cli.console import Bars, bars, options, print_rows, say
+from simprod_tf.cli.engine_options import EngineChoice, EngineName, Master, SparkConf
 from simprod_tf.errors import SimprodError
 
 if TYPE_CHECKING:
-    from simprod_tf.data.events import EventSettings
+    import pyarrow as pa
+
+    from simprod_tf.data.events import EventLog, EventSettings
     from simprod_tf.data.mining import MiningSettings
     from simprod_tf.data.mining_quality import MiningQuality, Precision
+    from simprod_tf.data.pairs import Pairs
 
 _LOG, _VOTES, _LIMITS, _QUALITY = "The log", "Votes", "Limits", "Quality"
 
 
 def mine(
     events: Annotated[
-        Path, typer.Argument(help="Event log: CSV, TSV, JSONL (OTTO's too), Parquet.")
+        Path,
+        typer.Argument(
+            help="Event log: CSV, TSV, JSONL (OTTO's too), Parquet, or a folder."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Pairs to write: .csv or .parquet.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Pairs to write: .csv or .parquet; or a folder of Parquet shards."
+        ),
+    ],
     session_column: Annotated[
         str,
         typer.Option(
@@ -169,8 +183,12 @@ def mine(
         ),
     ] = None,
     memory_mb: Annotated[
-        int, typer.Option(help="Memory of the database; more of it goes to disk.")
+        int,
+        typer.Option(help="Memory of the embedded database; more of it goes to disk."),
     ] = 600,
+    engine: EngineName = "embedded",
+    master: Master = None,
+    spark_conf: SparkConf = None,
 ) -> None:
     """Mine pairs from what customers viewed and bought.
 
@@ -182,12 +200,16 @@ def mine(
 
     Example: `simprod mine shop/events.parquet --out mined.parquet
     --hand-pairs shop/hand_pairs.csv --quality-slots 1,2,3,5,8`
+
+    Example: `simprod mine shop/events.parquet --out mined --engine spark
+    --master "local[2]" --spark-conf spark.driver.memory=2g`
     """
     from simprod_tf.data.events import EventSettings
-    from simprod_tf.data.mining import MiningSettings
-    from simprod_tf.data.tables import require_writable_suffix
+    from simprod_tf.data.mining import PAIRS_KIND, MiningSettings
+    from simprod_tf.data.tables import require_table_place
 
-    require_writable_suffix(out)
+    require_table_place(out, kind=PAIRS_KIND)
+    choice = EngineChoice(engine, master, spark_conf)
     _require_together(same_category, catalog, same_category_negatives)
     with options():
         event_settings = EventSettings(
@@ -215,6 +237,7 @@ def mine(
         slots = _slots(quality_slots, negative_slots, hand_pairs)
     job = _Job(events, out, event_settings, settings, slots)
     counts, quality = job.run(
+        choice,
         hand_pairs=hand_pairs,
         category=None if catalog is None else (catalog, str(same_category)),
         memory_mb=memory_mb,
@@ -238,6 +261,7 @@ class _Job:
 
     def run(
         self,
+        choice: EngineChoice,
         *,
         hand_pairs: Path | None,
         category: tuple[Path, str] | None,
@@ -246,35 +270,58 @@ class _Job:
         """Writes the pairs; returns the counts, and the quality for each slot."""
         from simprod_tf.data.events import read_events
         from simprod_tf.data.mining import mine_to_file, read_categories
-        from simprod_tf.data.mining_quality import quality_by_slots
         from simprod_tf.data.pairs import read_pairs
-        from simprod_tf.engine.embedded import Embedded
 
         hand = None if hand_pairs is None else read_pairs(hand_pairs, source="hand")
         categories = None if category is None else read_categories(*category)
-        with options():
-            engine = Embedded(memory_limit_mb=memory_mb)
-        quality: list[MiningQuality] = []
-        with engine, bars() as progress:
-            progress("Reading events", 0, 1)
-            log = read_events(self.events, engine=engine, settings=self.event_settings)
-            progress("Reading events", 1, 1)
+        engine = choice.open(self.out, memory_mb=memory_mb)
+        with engine, bars() as progress, self._folder(choice) as folder:
+            log = read_events(
+                self.events,
+                engine=engine,
+                settings=self.event_settings,
+                folder=folder,
+                progress=partial(progress, "Reading events"),
+            )
             progress("Mining pairs", 0, 1)
             counts = mine_to_file(log, self.out, self.settings, categories=categories)
             progress("Mining pairs", 1, 1)
-            for done, slots in enumerate(self.slots):
-                if hand is None:
-                    break
-                progress("Judging slots", done, len(self.slots))
-                quality += quality_by_slots(
-                    log,
-                    hand,
-                    slots=[slots],
-                    settings=self.settings,
-                    categories=categories,
-                )
-                progress("Judging slots", done + 1, len(self.slots))
+            quality = []
+            if hand is not None:
+                quality = self._judge(log, hand, categories, progress)
         return counts, quality
+
+    def _judge(
+        self, log: EventLog, hand: Pairs, categories: pa.Table | None, progress: Bars
+    ) -> list[MiningQuality]:
+        """Returns the quality for each number of slots, first for those just mined."""
+        from simprod_tf.data.mining_quality import quality_by_slots, quality_of_mined
+
+        own = self.settings.negative_slots
+        found = [quality_of_mined(log, hand, negative_slots=own)]
+        others = [slots for slots in self.slots if slots != own]
+        for done, slots in enumerate(others):
+            progress("Judging slots", done, len(others))
+            found += quality_by_slots(
+                log, hand, slots=[slots], settings=self.settings, categories=categories
+            )
+            progress("Judging slots", done + 1, len(others))
+        return sorted(found, key=lambda one: one.negative_slots)
+
+    def _folder(
+        self, choice: EngineChoice
+    ) -> contextlib.AbstractContextManager[Path | None]:
+        """Returns where the parsed events are kept; one file needs no such place."""
+        from simprod_tf.engine.units import unfinished
+
+        if not choice.is_spark and not self.events.is_dir():
+            return contextlib.nullcontext()
+        # Files that have changed are told apart by the units' names.
+        facts = {
+            "events": str(self.events.absolute()),
+            "log": asdict(self.event_settings),
+        }
+        return unfinished(self.out, {"job": "mine", **facts})
 
 
 def _require_together(

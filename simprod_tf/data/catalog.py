@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,11 @@ class Catalog:
         """Returns the [N] int64 rows of these ids; KeyError names an unknown one."""
         known: dict[str, int] = self._rows  # type: ignore[attr-defined]
         return np.array([known[id] for id in ids], np.int64)
+
+    def rows_or_none(self, ids: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Returns the [N] int64 rows of these ids, -1 for unknown ones."""
+        known: dict[str, int] = self._rows  # type: ignore[attr-defined]
+        return np.fromiter(map(known.get, ids, repeat(-1)), np.int64, len(ids))
 
     def take(self, rows: np.ndarray) -> Catalog:
         """Returns the products in these rows, in that order."""

@@ -64,8 +64,6 @@ def open_event_file(path: str | os.PathLike[str], engine: Embedded) -> EventFile
             f"an event log ends in {', '.join(_OPENERS)}, not in {path.suffix!r}.",
             path=path,
         ) from None
-    if path.is_dir():
-        raise InputError("this is a folder; name one file of it.", path=path)
     if not path.exists():
         raise InputError("there is no such file.", path=path)
     if path.stat().st_size == 0:
@@ -116,14 +114,16 @@ def _open_parquet(path: Path, engine: Embedded) -> EventFile:
         raw.seek(max(0, path.stat().st_size - len(_PARQUET_END)))
         if raw.read() != _PARQUET_END:
             raise InputError("no Parquet file, or one cut short.", path=path)
-    rows = f"read_parquet({sql_text(str(path))})"
+    # Not hive_partitioning: a folder `id=5` would hide the file's own column.
+    read = f"read_parquet({sql_text(str(path))}, hive_partitioning = false"
+    rows = f"{read})"
     file = EventFile(path, rows, {})
     with file.reading():
         described = engine.query(f"DESCRIBE SELECT * FROM {rows}").to_pydict()
     types = dict(zip(described["column_name"], described["column_type"]))
     if "file_row_number" in types:
         return EventFile(path, rows, types)
-    numbered = f"read_parquet({sql_text(str(path))}, file_row_number = true)"
+    numbered = f"{read}, file_row_number = true)"
     return EventFile(path, numbered, types, row_number="file_row_number")
 
 
@@ -176,3 +176,5 @@ _OPENERS: dict[str, Callable[[Path, Embedded], EventFile]] = {
     ".ndjson": _open_jsonl,
     ".parquet": _open_parquet,
 }
+# Of the files that can be logs.
+SUFFIXES = tuple(_OPENERS)

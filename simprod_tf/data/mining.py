@@ -9,20 +9,22 @@ description leaves much open; every choice made here is named in `MiningSettings
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import pyarrow as pa
 
-from simprod_tf.atomic import whole_file
 from simprod_tf.data.events import EventLog
-from simprod_tf.data.tables import read_table, require_writable_suffix
-from simprod_tf.engine.embedded import Embedded, sql_text
+from simprod_tf.data.tables import read_table, require_table_place
+from simprod_tf.engine.base import Engine
 from simprod_tf.errors import InputError
+from simprod_tf.shards import publish
 
 CONFLICTS = ("soft", "drop")
 SAME_CATEGORY = ("off", "positives", "all")
@@ -150,6 +152,9 @@ PAIR_REASONS: Mapping[str, str] = {
     "over_product_limit": "pairs beyond a product's limit",
 }
 
+# What `_SUCCESS` says of a folder of them.
+PAIRS_KIND = "pairs"
+
 _COLUMNS = (
     "anchor_id, other_id, label, weight, 'mined' AS source, share, "
     "positive_votes, negative_votes"
@@ -176,8 +181,9 @@ def mine_pairs(
         categories: columns id and category (string), each id once, as from
             `read_categories`; for `same_category` alone.
     """
-    counts = _mine(log, settings or MiningSettings(), categories)
-    return MinedPairs(log.engine.query(_PAIRS_SQL), counts)
+    counts = define_mined(log, settings or MiningSettings(), categories=categories)
+    # Spark calls a column that cannot be empty so, and Arrow takes it for another type.
+    return MinedPairs(log.engine.query(_PAIRS_SQL).cast(_SCHEMA), counts)
 
 
 def mine_to_file(
@@ -187,20 +193,47 @@ def mine_to_file(
     *,
     categories: pa.Table | None = None,
 ) -> Mapping[str, int]:
-    """Writes the pairs of `mine_pairs` as CSV or Parquet, and returns the counts.
+    """Writes the pairs of `mine_pairs`, and returns the counts.
 
-    The pairs never lie in this process's memory all at once. Without a pair, nothing
-    is written.
+    A path in .csv or .parquet gets one file, another a folder of Parquet shards, their
+    rows in the same order. The pairs never lie in this process's memory all at once.
+    Without a pair, nothing is written.
     """
-    require_writable_suffix(path)
-    counts = _mine(log, settings or MiningSettings(), categories)
+    require_table_place(path, kind=PAIRS_KIND)
+    counts = define_mined(log, settings or MiningSettings(), categories=categories)
     if counts["pairs"]:
-        layout = "csv, HEADER" if Path(path).suffix.lower() == ".csv" else "parquet"
-        with whole_file(path) as temporary:
-            log.engine.run(
-                f"COPY ({_PAIRS_SQL}) TO {sql_text(str(temporary))} (FORMAT {layout})"
-            )
+        facts = {name: counts[name] for name in ("positive_pairs", "negative_pairs")}
+        with _workplace(log, Path(path)) as place:
+            files = log.engine.write(_PAIRS_SQL, place / "pairs")
+            publish(files, path, kind=PAIRS_KIND, facts=facts)
     return counts
+
+
+@contextlib.contextmanager
+def _workplace(log: EventLog, path: Path) -> Iterator[Path]:
+    """Yields where the engine can write, on the disk of `path`."""
+    if log.folder is not None:
+        yield log.folder
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as name:
+        yield Path(name)
+
+
+def define_mined(
+    log: EventLog, settings: MiningSettings, *, categories: pa.Table | None = None
+) -> dict[str, int]:
+    """Makes `mined` of the log's engine what mine_pairs.sql returns, and counts it."""
+    if settings.same_category != "off" and categories is None:
+        raise ValueError(
+            f"same_category {settings.same_category!r} needs the categories."
+        )
+    nothing = pa.table(
+        {"id": pa.array([], "string"), "category": pa.array([], "string")}
+    )
+    log.engine.load("categories", nothing if categories is None else categories)
+    log.engine.define("mined", mining_sql(settings))
+    return {**log.counts, **_counts(log.engine)}
 
 
 def mining_sql(settings: MiningSettings) -> str:
@@ -245,28 +278,24 @@ def read_categories(path: str | os.PathLike[str], column: str) -> pa.Table:
 
 
 _MINUTE_US = 60_000_000
+_SCHEMA = pa.schema(
+    [
+        ("anchor_id", pa.string()),
+        ("other_id", pa.string()),
+        ("label", pa.int8()),
+        ("weight", pa.float32()),
+        ("source", pa.string()),
+        ("share", pa.float32()),
+        ("positive_votes", pa.float64()),
+        ("negative_votes", pa.float64()),
+    ]
+)
 _PAIRS_SQL = (
     f"SELECT {_COLUMNS} FROM mined WHERE outcome = 'pair' ORDER BY anchor_id, other_id"
 )
 
 
-def _mine(
-    log: EventLog, settings: MiningSettings, categories: pa.Table | None
-) -> dict[str, int]:
-    """Makes the table `mined` of what mine_pairs.sql returns, and counts it."""
-    if settings.same_category != "off" and categories is None:
-        raise ValueError(
-            f"same_category {settings.same_category!r} needs the categories."
-        )
-    nothing = pa.table(
-        {"id": pa.array([], "string"), "category": pa.array([], "string")}
-    )
-    log.engine.load("categories", nothing if categories is None else categories)
-    log.engine.run(f"CREATE OR REPLACE TABLE mined AS {mining_sql(settings)}")
-    return {**log.counts, **_counts(log.engine)}
-
-
-def _counts(engine: Embedded) -> dict[str, int]:
+def _counts(engine: Engine) -> dict[str, int]:
     """Returns the counts of `mined` by outcome, 0 where one never came up."""
     found = engine.query(
         """SELECT outcome,

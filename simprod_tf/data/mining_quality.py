@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from simprod_tf.data.events import EventLog
-from simprod_tf.data.mining import MiningSettings, mine_pairs
+from simprod_tf.data.mining import MiningSettings, define_mined
 from simprod_tf.data.pairs import Pairs
 
 # Of the standard normal distribution: 95 % lie within.
@@ -91,15 +91,8 @@ def mining_quality(
         hand: labelled pairs to judge by.
         negative_slots: to name in the result.
     """
-    known = pa.table(
-        {
-            "anchor_id": pa.array(hand.anchor_ids, pa.string()),
-            "other_id": pa.array(hand.other_ids, pa.string()),
-            "hand_label": pa.array(hand.labels, pa.int8()),
-        }
-    )
     mined = pairs.select(["anchor_id", "other_id", "label"])
-    both = mined.join(known, ["anchor_id", "other_id"], join_type="inner")
+    both = mined.join(_table(hand), ["anchor_id", "other_id"], join_type="inner")
     labels, truth = both["label"].to_numpy(), both["hand_label"].to_numpy()
     positives, negatives = (
         Precision(
@@ -123,6 +116,36 @@ def quality_by_slots(
     found = []
     for negative_slots in slots:
         changed = replace(settings, negative_slots=negative_slots)
-        mined = mine_pairs(log, changed, categories=categories)
-        found.append(mining_quality(mined.pairs, hand, negative_slots=negative_slots))
+        define_mined(log, changed, categories=categories)
+        found.append(quality_of_mined(log, hand, negative_slots=negative_slots))
     return found
+
+
+def quality_of_mined(
+    log: EventLog, hand: Pairs, *, negative_slots: int
+) -> MiningQuality:
+    """Returns the quality of the pairs that the log was mined for last."""
+    engine = log.engine
+    engine.load("hand_pairs", _table(hand))
+    counted = engine.query("SELECT COUNT(*) AS n FROM mined WHERE outcome = 'pair'")
+    known = engine.query(_KNOWN)
+    quality = mining_quality(known, hand, negative_slots=negative_slots)
+    return replace(quality, pairs=counted["n"][0].as_py())
+
+
+# The mined pairs may be more than memory holds: of them only those that are judged.
+_KNOWN = """SELECT mined.anchor_id, mined.other_id, mined.label
+    FROM mined
+    INNER JOIN hand_pairs ON mined.anchor_id = hand_pairs.anchor_id
+        AND mined.other_id = hand_pairs.other_id
+    WHERE outcome = 'pair'"""
+
+
+def _table(hand: Pairs) -> pa.Table:
+    return pa.table(
+        {
+            "anchor_id": pa.array(hand.anchor_ids, pa.string()),
+            "other_id": pa.array(hand.other_ids, pa.string()),
+            "hand_label": pa.array(hand.labels, pa.int8()),
+        }
+    )

@@ -191,11 +191,13 @@ def read_pairs(
 ) -> Pairs:
     """Reads `anchor_id, other_id, label[, weight, source]`: CSV, JSONL or Parquet.
 
+    A folder of Parquet shards is read as one file; a faulty row names its shard.
+
     Pairs with an id that is not among `known_ids` are left out and counted; of pairs
     labelled both ways, which are left out too, the log warns.
 
     Args:
-        path: The file.
+        path: The file, or the folder.
         source: "hand" or "mined", for rows that do not say. Where the file has both,
             the hand label is believed.
         known_ids: The products that there are, or None for any.
@@ -206,16 +208,16 @@ def read_pairs(
     read = read_table(path)
     read.require(["anchor_id", "other_id", "label"])
     if read.bad:
-        raise InputError(read.bad[0].reason, path=path, row=read.bad[0].row)
+        raise read.error(read.bad[0].reason, read.bad[0].row)
     anchors, others = read.strings("anchor_id"), read.strings("other_id")
     for row, anchor, other in zip(read.rows, anchors, others):
         if not anchor or not other:
-            raise InputError("an id is empty.", path=path, row=row)
-    labels = _numbers(path, read.rows, read.strings("label"), "label")
+            raise read.error("an id is empty.", row)
+    labels = _numbers(read, "label")
     weights = np.ones(len(labels))
     if "weight" in read.table.column_names:
-        weights = _numbers(path, read.rows, read.strings("weight"), "weight")
-    _check_range(path, read.rows, labels, weights)
+        weights = _numbers(read, "weight")
+    _check_range(read, labels, weights)
     sources = _sources(read, default=source)
     keep = np.ones(len(labels), bool)
     if known_ids is not None:
@@ -311,11 +313,7 @@ def _sources(read: ReadTable, *, default: str) -> np.ndarray:
     sources = text_array([text or default for text in read.strings("source")])
     if not set(sources) <= set(SOURCES):
         row, wrong = next(p for p in zip(read.rows, sources) if p[1] not in SOURCES)
-        raise InputError(
-            f"source must be {' or '.join(SOURCES)}, got {wrong!r}.",
-            path=read.path,
-            row=row,
-        )
+        raise read.error(f"source must be {' or '.join(SOURCES)}, got {wrong!r}.", row)
     return sources
 
 
@@ -326,32 +324,26 @@ def _no_pairs(total: int, keep: np.ndarray, pairs: Pairs) -> str:
     return f"no usable pair is in it{why}."
 
 
-def _numbers(
-    path: str | os.PathLike[str], rows: list[int], texts: list[str], column: str
-) -> np.ndarray:
+def _numbers(read: ReadTable, column: str) -> np.ndarray:
+    texts = read.strings(column)
     try:
         return np.array([float(text) for text in texts])
     except ValueError:
-        for row, text in zip(rows, texts):
+        for row, text in zip(read.rows, texts):
             try:
                 float(text)
             except ValueError:
-                raise InputError(
-                    f"{column} must be a number, got {text!r}.", path=path, row=row
+                raise read.error(
+                    f"{column} must be a number, got {text!r}.", row
                 ) from None
         raise
 
 
-def _check_range(
-    path: str | os.PathLike[str],
-    rows: list[int],
-    labels: np.ndarray,
-    weights: np.ndarray,
-) -> None:
+def _check_range(read: ReadTable, labels: np.ndarray, weights: np.ndarray) -> None:
     wrong = ~np.isin(labels, (0, 1)) | ~((weights > 0) & (weights < np.inf))
     for place in np.flatnonzero(wrong)[:1]:
         if labels[place] not in (0, 1):
             reason = f"label must be 1 (similar) or 0 (not), got {labels[place]:g}."
         else:
             reason = f"weight must be above 0, got {weights[place]:g}."
-        raise InputError(reason, path=path, row=rows[place])
+        raise read.error(reason, read.rows[place])

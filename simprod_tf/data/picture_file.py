@@ -48,6 +48,19 @@ def read_picture(path: str | os.PathLike[str]) -> bytes:
         raise InputError(
             f"the picture cannot be read: {error.strerror}.", path=path
         ) from error
+    return readable_picture(content, path=path)
+
+
+def readable_picture(content: bytes, *, path: str | os.PathLike[str]) -> bytes:
+    """Returns a picture's bytes as JPEG, PNG, GIF or BMP, converted if need be.
+
+    Args:
+        content: of a file.
+        path: what an error calls it.
+
+    Raises:
+        InputError: it is empty, of no known format, or too large.
+    """
     if not content:
         raise InputError("the picture is empty (0 bytes).", path=path)
     if content.startswith(_STARTS) or _is_plain_bmp(content):

@@ -1,6 +1,8 @@
 """Reads CSV, JSONL and Parquet into one Arrow table, and says which rows are bad.
 
-Row numbers count records from 1, the first below a CSV file's header.
+Row numbers count records from 1, the first below a CSV file's header. A folder of
+Parquet shards is one table: its rows are counted on from shard to shard, and an error
+names the shard and the row in it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import pyarrow.parquet as pq
 
 from simprod_tf.atomic import whole_file
 from simprod_tf.errors import InputError
+from simprod_tf.shards import is_sharded, read_success, shard_files
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,25 @@ class BadRow:
 
 @dataclass(frozen=True)
 class ReadTable:
-    """A table as read: `table`, each row's number in the file, and the bad rows."""
+    """A table as read: `table`, each row's number in the file, and the bad rows.
+
+    Of a folder, `shards` holds each file and the number of its rows.
+    """
 
     path: Path
     table: pa.Table
     rows: list[int]
     bad: list[BadRow]
+    shards: tuple[tuple[Path, int], ...] = ()
+
+    def error(self, message: str, row: int) -> InputError:
+        """Returns the error for a row of this number; names the shard that has it."""
+        in_shard = row
+        for path, num_rows in self.shards:
+            if in_shard <= num_rows:
+                return InputError(message, path=path, row=in_shard)
+            in_shard -= num_rows
+        return InputError(message, path=self.path, row=row)
 
     def strings(self, column: str) -> list[str]:
         """Returns a column as text, whitespace at the ends gone, "" for missing."""
@@ -59,10 +75,16 @@ class ReadTable:
 def read_table(path: str | os.PathLike[str]) -> ReadTable:
     """Returns the file's rows; CSV columns are text, others keep their types.
 
+    Args:
+        path: the file, or a folder of Parquet shards.
+
     Raises:
-        InputError: no such file, unknown suffix, empty, not of its format, truncated.
+        InputError: no such file, unknown suffix, empty, not of its format, truncated;
+            shards whose columns differ.
     """
     file = Path(path)
+    if file.is_dir():
+        return _read_shards(file)
     if not file.is_file():
         raise InputError("there is no such file.", path=file)
     reader = _READERS.get(file.suffix.lower())
@@ -83,6 +105,40 @@ def require_writable_suffix(path: str | os.PathLike[str]) -> None:
     """Refuses a path that `write_table` cannot write; call it before long work."""
     if Path(path).suffix.lower() not in (".csv", ".parquet"):
         raise InputError("write to a .csv or .parquet file.", path=path)
+
+
+def require_table_place(path: str | os.PathLike[str], *, kind: str) -> None:
+    """Refuses a path that `shards.publish` shall not write; call it before long work.
+
+    Args:
+        path: in .csv or .parquet, or without a suffix: a folder.
+        kind: of table; a folder that holds something else is not replaced.
+    """
+    place = Path(path)
+    if is_sharded(place) and place.suffix:
+        raise InputError(
+            "write to a .csv or .parquet file, or to a folder, whose name has no "
+            f"suffix, not {place.suffix}.",
+            path=path,
+        )
+    if not is_sharded(place) or not place.exists():
+        return
+    if not place.is_dir():
+        raise InputError("this is a file; name a folder, or remove it.", path=path)
+    if any(place.iterdir()) and not _is_of_kind(place, kind):
+        raise InputError(
+            f"this folder holds something else than {kind}, and would be replaced; "
+            "name a new one.",
+            path=path,
+        )
+
+
+def _is_of_kind(folder: Path, kind: str) -> bool:
+    try:
+        read_success(folder, kind=kind)
+    except InputError:
+        return False
+    return True
 
 
 def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:
@@ -212,6 +268,31 @@ def _json_column(values: list[Any]) -> pa.Array:
 def _read_parquet(path: Path) -> ReadTable:
     table = pq.read_table(path)
     return ReadTable(path, table, list(range(1, table.num_rows + 1)), [])
+
+
+def _read_shards(folder: Path) -> ReadTable:
+    """Returns the rows of all shards, in the order of the files' names."""
+    files = shard_files(folder)
+    tables = [read_table(file).table for file in files]
+    schema = tables[0].schema.remove_metadata()
+    for at, (file, table) in enumerate(zip(files, tables)):
+        if table.column_names != schema.names:
+            raise InputError(
+                f"the columns are {', '.join(table.column_names)}, in {files[0].name} "
+                f"{', '.join(schema.names)}; shards of one table have the same.",
+                path=file,
+            )
+        try:
+            tables[at] = table.replace_schema_metadata().cast(schema)
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"its columns do not have the types of those in {files[0].name}: "
+                f"{error}.",
+                path=file,
+            ) from error
+    whole = pa.concat_tables(tables)
+    shards = tuple(zip(files, (table.num_rows for table in tables)))
+    return ReadTable(folder, whole, list(range(1, whole.num_rows + 1)), [], shards)
 
 
 def sorted_bad(bad: Iterable[BadRow]) -> list[BadRow]:

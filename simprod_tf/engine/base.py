@@ -62,6 +62,13 @@ class Engine(abc.ABC):
         """
 
     @abc.abstractmethod
+    def view(self, name: str, sql: str) -> None:
+        """Makes a query the table `name`, run anew wherever the table is read.
+
+        The query may not read what it replaces.
+        """
+
+    @abc.abstractmethod
     def write(
         self, sql: str, folder: Path, *, partition_by: str | None = None
     ) -> list[Path]:

@@ -118,7 +118,9 @@ class Embedded(Engine):
         listed = ", ".join(sql_text(os.fspath(file)) for file in files)
         self._forget(name)
         self.run(
-            f"CREATE VIEW {sql_name(name)} AS SELECT * FROM read_parquet([{listed}])"
+            f"CREATE VIEW {sql_name(name)} AS SELECT * FROM read_parquet([{listed}], "
+            # A folder above the files that is called `id=5` is no column.
+            "hive_partitioning = false)"
         )
 
     def define(self, name: str, sql: str) -> None:
@@ -127,6 +129,11 @@ class Embedded(Engine):
         self.run(f"CREATE OR REPLACE TABLE coming AS {sql}")
         self._forget(name)
         self.run(f"ALTER TABLE coming RENAME TO {sql_name(name)}")
+
+    def view(self, name: str, sql: str) -> None:
+        """Makes a query the table `name`, run anew wherever the table is read."""
+        self._forget(name)
+        self.run(f"CREATE VIEW {sql_name(name)} AS {sql}")
 
     def _forget(self, name: str) -> None:
         """Drops the table or view of this name, if there is one."""

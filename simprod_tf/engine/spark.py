@@ -107,6 +107,11 @@ class Spark(Engine):
         """Makes the rows of a query the table `name`, kept in the scratch folder."""
         self.read(name, self.write(sql, self._folder(name)))
 
+    def view(self, name: str, sql: str) -> None:
+        """Makes a query the table `name`, run anew wherever the table is read."""
+        frame = self._asked(lambda: self._session.sql(sql))
+        frame.createOrReplaceTempView(name)
+
     def write(
         self, sql: str, folder: Path, *, partition_by: str | None = None
     ) -> list[Path]:

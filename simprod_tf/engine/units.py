@@ -46,9 +46,20 @@ def unfinished(out: str | os.PathLike[str], facts: Mapping[str, Any]) -> Iterato
     parent = Path(f"{os.path.abspath(out)}.unfinished")
     folder = parent / fingerprint([("facts", text.encode())])
     folder.mkdir(parents=True, exist_ok=True)
-    yield folder
+    try:
+        yield folder
+    except BaseException:
+        _remove_empty(folder, parent)
+        raise
     # With what jobs of other settings left behind.
     shutil.rmtree(parent, ignore_errors=True)
+
+
+def _remove_empty(*folders: Path) -> None:
+    """Removes folders in which nothing was done, the inner one first."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def file_facts(path: str | os.PathLike[str]) -> list[Any]:

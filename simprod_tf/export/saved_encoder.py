@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,20 @@ from simprod_tf.features.product_inputs import (
     as_tensor,
     raw_columns,
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A batch of products.
+
+    Attributes:
+        embeddings: [B, D] float32, unit length; zeros where nothing is known of the
+            product, or its picture cannot be used.
+        faults: of each picture what is wrong with it, or "".
+    """
+
+    embeddings: np.ndarray
+    faults: list[str]
 
 
 class SavedEncoder:
@@ -72,18 +87,36 @@ class SavedEncoder:
                 progress(start + len(batch), len(products))
         return np.concatenate(blocks)
 
+    def encode_pictures(
+        self,
+        products: Sequence[Product],
+        pictures: Sequence[bytes],
+        *,
+        tables: Tables | None = None,
+    ) -> Encoded:
+        """Returns the embeddings of one batch whose pictures have been read.
+
+        Args:
+            products: B products; where their pictures lie does not matter.
+            pictures: the bytes of each product's picture, b"" where it has none.
+            tables: Precomputed vectors by name, where the encoder takes any.
+        """
+        columns = raw_columns(products, self.inputs, tables)
+        raw = {name: as_tensor(column[:]) for name, column in columns.items()}
+        contents = tf.constant(list(pictures), tf.string)
+        found = self._embed(image_bytes=contents, **raw)
+        faults = [""] * len(products)
+        # A version exported before `valid` was told of fails as a whole instead.
+        for row in np.flatnonzero(~found["valid"].numpy()) if "valid" in found else ():
+            faults[row] = found["fault"][row].numpy().decode()
+        return Encoded(found["embedding"].numpy(), faults)
+
     def _encode_batch(
         self, products: Sequence[Product], tables: Tables | None
     ) -> np.ndarray:
         images = [product.image for product in products]
-        contents = tf.constant(read_pictures(images), tf.string)
-        columns = raw_columns(products, self.inputs, tables)
-        raw = {name: as_tensor(column[:]) for name, column in columns.items()}
-        found = self._embed(image_bytes=contents, **raw)
-        # A version exported before `valid` was told of fails as a whole instead.
-        for row in np.flatnonzero(~found["valid"].numpy()) if "valid" in found else ():
-            fault = found["fault"][row].numpy().decode()
-            raise InputError(
-                f"the picture cannot be decoded: {fault}", path=images[row]
-            )
-        return found["embedding"].numpy()
+        found = self.encode_pictures(products, read_pictures(images), tables=tables)
+        for image, fault in zip(images, found.faults):
+            if fault:
+                raise InputError(f"the picture cannot be decoded: {fault}", path=image)
+        return found.embeddings

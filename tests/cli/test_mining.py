@@ -129,6 +129,7 @@ def test_a_log_without_purchases_says_so(log):
         (["--event-name", "click"], "an event name is given as name=view"),
         (["--since", "soon"], "since must be a time like"),
         (["--memory-mb", "0"], "memory_limit_mb must be 1 or more"),
+        (["--master", "local"], "--master and --spark-conf go with --engine spark"),
     ],
 )
 def test_options_that_do_not_fit_are_usage_errors(log, arguments, message):
@@ -141,3 +142,28 @@ def test_an_unknown_suffix_is_refused_before_the_work(log):
     done = mine(log, out="mined.txt")
     assert isinstance(done.exception, InputError)
     assert "write to a .csv or .parquet file" in str(done.exception)
+
+
+def test_a_folder_of_logs_becomes_a_folder_of_pairs(tmp_path):
+    header, *rows = LOG.splitlines()
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for number, row in enumerate(rows):
+        (logs / f"{number}.csv").write_text(f"{header}\n{row}\n")
+    done = mine(logs, "--negative-slots", 2, out="mined")
+    assert done.exit_code == 0, done.output
+    assert rows_of(logs, "mined") == {"bp": 1, "ap": 0}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "mined"]
+
+
+def test_a_faulty_file_keeps_what_was_read_of_the_others(tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "0.csv").write_text(LOG)
+    (logs / "1.csv").write_text("session,id,event,time\ns,a,look,1\n")
+    assert "1.csv, row 1: unknown event 'look'" in str(mine(logs).exception)
+    assert len(list(tmp_path.glob("mined.csv.unfinished/*/events/*.parquet"))) == 1
+    assert not (tmp_path / "mined.csv").exists()
+    (logs / "1.csv").write_text("session,id,event,time\ns,a,view,1\n")
+    assert mine(logs).exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "mined.csv"]

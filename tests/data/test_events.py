@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -339,9 +339,9 @@ def test_a_file_that_cannot_be_used_is_refused(
         read_events(tmp_path / name, engine=engine)
 
 
-def test_a_folder_is_refused(engine: Embedded, tmp_path: Path) -> None:
+def test_a_folder_without_logs_is_refused(engine: Embedded, tmp_path: Path) -> None:
     (tmp_path / "log.csv").mkdir()
-    with pytest.raises(InputError, match="this is a folder"):
+    with pytest.raises(InputError, match=r"log.csv: holds no file in .csv, .tsv, "):
         read_events(tmp_path / "log.csv", engine=engine)
 
 
@@ -442,3 +442,155 @@ def test_parquet_with_a_repeated_event_id_counts_it_once(
 def test_event_names_mean_a_known_kind() -> None:
     with pytest.raises(ValueError, match="'click' must mean one of view, purchase"):
         EventSettings(event_names={"click": "look"})
+
+
+def log_folder(
+    folder: Path, *files: tuple[str, Sequence[str]], ids: bool = False
+) -> Path:
+    """A log of CSV files, each of rows, and Parquet files, each of the same rows."""
+    header = ["session", "id", "event", "time", *(["event_id"] if ids else [])]
+    for name, rows in files:
+        path = folder / "logs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".csv":
+            path.write_text("\n".join([",".join(header), *rows]), encoding="utf-8")
+        else:
+            columns = map(list, zip(*(row.split(",") for row in rows)))
+            pq.write_table(pa.table(dict(zip(header, columns))), path)
+    return folder / "logs"
+
+
+def test_a_folder_of_files_is_one_log(engine: Embedded, tmp_path: Path) -> None:
+    logs = log_folder(
+        tmp_path,
+        ("day=2/part-1.csv", ["s,d,view,7", "s,e,view,7"]),
+        ("day=1/part-2.parquet", ["s,b,view,7", "s,c,buy,9"]),
+        ("day=1/part-10.csv", ["s,a,view,7", "t,a,refund,8"]),
+        # As Spark leaves them where a task had no rows.
+        ("day=3/part-0.csv", []),
+    )
+    (logs / "day=3" / "part-1.csv").write_bytes(b"")
+    (logs / "_SUCCESS").write_bytes(b"")
+    told: list[tuple[int, int]] = []
+    log = read_events(
+        logs,
+        engine=engine,
+        folder=tmp_path / "kept",
+        progress=lambda done, total: told.append((done, total)),
+    )
+    # The order of the names, not of the numbers in them: part-10 before part-2.
+    assert [event[1] for event in events_of(engine)] == ["a", "b", "c", "d", "e"]
+    assert (log.counts["rows"], log.counts["views"], log.counts["returns"]) == (6, 4, 1)
+    assert told[0] == (0, 5)
+    assert told[-1] == (5, 5)
+
+
+def test_what_a_folder_is_called_hides_no_column(
+    engine: Embedded, tmp_path: Path
+) -> None:
+    logs = log_folder(tmp_path, ("id=5/time=6/part-0.parquet", ["s,a,view,1"]))
+    read_events(logs, engine=engine, folder=tmp_path / "kept")
+    assert events_of(engine) == [("s", "a", "view", 10**6)]
+
+
+def test_files_of_a_folder_are_one_log_with_their_event_ids(
+    engine: Embedded, tmp_path: Path
+) -> None:
+    files = (
+        ("a.csv", ["s,a,view,5,30", "s,b,view,5,10"]),
+        ("b.parquet", ["s,c,view,5,20", "s,b,view,5,10", "s,d,view,6,40"]),
+    )
+    logs = log_folder(tmp_path, *files, ids=True)
+    log = read_events(logs, engine=engine, folder=tmp_path / "kept")
+    assert [event[1] for event in events_of(engine)] == ["b", "c", "a", "d"]
+    counts = ("rows", "views", "repeated_event_ids")
+    assert [log.counts[name] for name in counts] == [5, 4, 1]
+
+
+def test_event_ids_that_rise_in_each_file_are_looked_at_across_files(
+    engine: Embedded, tmp_path: Path
+) -> None:
+    files = [
+        ("a.csv", ["s,a,view,5,1", "s,b,view,5,4"]),
+        ("b.csv", ["s,c,view,5,2", "s,d,view,5,3"]),
+    ]
+    logs = log_folder(tmp_path, *files, ids=True)
+    log = read_events(logs, engine=engine, folder=tmp_path / "kept")
+    assert [event[1] for event in events_of(engine)] == ["a", "c", "d", "b"]
+    assert log.counts["repeated_event_ids"] == 0
+    log_folder(tmp_path, ("b.csv", ["s,c,view,5,2", "s,d,view,5,4"]), ids=True)
+    with pytest.raises(
+        InputError,
+        match=r"b.csv, row 2: event_id 4 names another event in .*a.csv, row 2; an",
+    ):
+        read_events(logs, engine=engine, folder=tmp_path / "kept")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([("a.csv", ["s,a,view,1"]), ("b.csv.gz", [])], "holds b.csv.gz, which is no"),
+        ([("a.csv", []), ("b.csv", [])], "logs: the log holds no events"),
+        (
+            [("a.csv", ["s,a,view,1"]), ("b.parquet", ["s,a,view,1", "s,a,view,"])],
+            "b.parquet, row 2: column 'time' is empty",
+        ),
+        (
+            [("a.csv", ["s,a,view,1"]), ("b.tsv", [])],
+            "b.tsv: there is no column 'session'; the file has nothing",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_refused(
+    engine: Embedded,
+    tmp_path: Path,
+    files: list[tuple[str, list[str]]],
+    message: str,
+) -> None:
+    logs = log_folder(tmp_path, *files[:1])
+    for name, rows in files[1:]:
+        if name.endswith(".csv") or name.endswith(".parquet"):
+            log_folder(tmp_path, (name, rows))
+        else:
+            (logs / name).write_bytes(b"nothing\n")
+    with pytest.raises(InputError, match=message):
+        read_events(logs, engine=engine, folder=tmp_path / "kept")
+
+
+def test_event_ids_in_some_files_only_are_refused(
+    engine: Embedded, tmp_path: Path
+) -> None:
+    log_folder(tmp_path, ("a.csv", ["s,a,view,1,1"]), ids=True)
+    logs = log_folder(tmp_path, ("b.csv", ["s,b,view,1"]))
+    with pytest.raises(InputError, match=r"b.csv: has no event_ids, and .*a.csv of"):
+        read_events(logs, engine=engine, folder=tmp_path / "kept")
+
+
+def test_a_folder_needs_a_place_for_its_parts(engine: Embedded, tmp_path: Path) -> None:
+    logs = log_folder(tmp_path, ("a.csv", ["s,a,view,1"]))
+    with pytest.raises(
+        ValueError, match="a log in a folder, or on Spark, needs a folder"
+    ):
+        read_events(logs, engine=engine)
+
+
+def test_files_that_were_parsed_are_not_parsed_again(
+    engine: Embedded, tmp_path: Path
+) -> None:
+    good, bad = ("a.csv", ["s,a,view,1"]), ("b.csv", ["s,b,look,2"])
+    logs, kept = log_folder(tmp_path, good, bad), tmp_path / "kept"
+    with pytest.raises(InputError, match="b.csv, row 1: unknown event 'look'"):
+        read_events(logs, engine=engine, folder=kept)
+    (part,) = kept.glob("events/*.parquet")
+    written = part.stat().st_mtime_ns
+    log_folder(tmp_path, ("b.csv", ["s,b,viewed,2"]))
+    with pytest.raises(InputError, match="b.csv, row 1: unknown event 'viewed'"):
+        read_events(logs, engine=engine, folder=kept)
+    log_folder(tmp_path, ("b.csv", ["s,b,view,2"]))
+    read_events(logs, engine=engine, folder=kept)
+    assert [event[1] for event in events_of(engine)] == ["a", "b"]
+    assert part.stat().st_mtime_ns == written
+    # A file that has changed is another file.
+    log_folder(tmp_path, ("a.csv", ["s,changed,view,1"]))
+    read_events(logs, engine=engine, folder=kept)
+    assert [event[1] for event in events_of(engine)] == ["changed", "b"]

@@ -32,6 +32,7 @@ from simprod_tf.data.mining import (
 from simprod_tf.data.pairs import read_pairs
 from simprod_tf.engine.embedded import Embedded
 from simprod_tf.errors import InputError
+from simprod_tf.shards import read_success, shard_files
 
 MINUTE_US = 60_000_000
 
@@ -668,6 +669,36 @@ def test_no_pairs_leave_no_file(engine: Embedded, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(InputError, match="write to a .csv or .parquet file"):
         mine_to_file(EventLog(engine, {}), tmp_path / "p.json")
+
+
+def test_a_folder_gets_shards_in_the_order_of_the_pairs(
+    engine: Embedded, tmp_path: Path
+) -> None:
+    settings = MiningSettings(negative_slots=2)
+    mined = mine(engine, shopping("abP.bcQ"), settings)
+    for _ in range(2):
+        # The second time it takes the place of the first.
+        mine_to_file(EventLog(engine, {}), tmp_path / "mined", settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["mined"]
+    assert read_success(tmp_path / "mined", kind="pairs") == {
+        "kind": "pairs",
+        "rows": 4,
+        "positive_pairs": 2,
+        "negative_pairs": 2,
+    }
+    shards = [pq.read_table(path) for path in shard_files(tmp_path / "mined")]
+    assert pa.concat_tables(shards).to_pydict() == mined.pairs.to_pydict()
+    pairs = read_pairs(tmp_path / "mined", source="hand")
+    assert pairs.anchor_ids.tolist() == mined.pairs["anchor_id"].to_pylist()
+
+
+def test_a_folder_of_something_else_is_not_replaced(
+    engine: Embedded, tmp_path: Path
+) -> None:
+    mine(engine, shopping("aB"))
+    (tmp_path / "precious.txt").write_text("x")
+    with pytest.raises(InputError, match="this folder holds something else than pairs"):
+        mine_to_file(EventLog(engine, {}), tmp_path)
 
 
 def test_threads_and_memory_do_not_change_the_pairs(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from simprod_tf.data.pairs import (
@@ -12,6 +13,7 @@ from simprod_tf.data.pairs import (
     read_pairs,
     write_pairs,
 )
+from simprod_tf.data.tables import write_table
 from simprod_tf.errors import InputError
 
 
@@ -213,3 +215,30 @@ def test_the_type_refuses_what_is_not_canonical():
 def test_labels_and_weights_that_cannot_be_are_refused(label, weight, message):
     with pytest.raises(ValueError, match=message):
         canonical_pairs(["a", "b"], ["b", "a"], [label, 1], weights=[weight, -1])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("other_id", " ", "an id is empty"),
+        ("label", "x", "label must be a number, got 'x'"),
+        ("label", "2", "label must be 1"),
+        ("weight", "0", "weight must be above 0, got 0"),
+        ("source", "guess", "source must be hand or mined, got 'guess'"),
+    ],
+)
+def test_a_faulty_row_of_a_shard_is_named(tmp_path, column, value, message):
+    good = {
+        "anchor_id": ["a", "b"],
+        "other_id": ["b", "c"],
+        "label": ["1", "0"],
+        "weight": ["1", "1"],
+        "source": ["", ""],
+    }
+    write_table(pa.table(good), tmp_path / "part-00000.parquet")
+    pairs = read_pairs(tmp_path, source="mined")
+    assert list(zip(pairs.anchor_ids, pairs.other_ids)) == [("a", "b"), ("b", "c")]
+    bad = {**good, column: [good[column][0], value]}
+    write_table(pa.table(bad), tmp_path / "part-00001.parquet")
+    with pytest.raises(InputError, match=rf"part-00001.parquet, row 2: {message}"):
+        read_pairs(tmp_path, source="mined")

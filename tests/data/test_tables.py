@@ -6,8 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from simprod_tf.data.tables import BadRow, read_table, write_table
+from simprod_tf.data.tables import (
+    BadRow,
+    read_table,
+    require_table_place,
+    write_table,
+)
 from simprod_tf.errors import InputError
+from simprod_tf.shards import write_success
 
 
 def test_csv_is_text_with_record_numbers(tmp_path):
@@ -94,3 +100,64 @@ def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"write to a .csv or .parquet file"):
         write_table(pa.table({"a": [1]}), tmp_path / "t.txt")
     assert list(tmp_path.iterdir()) == []
+
+
+def shards(folder, *tables):
+    folder.mkdir(exist_ok=True)
+    for number, table in enumerate(tables):
+        pq.write_table(pa.table(table), folder / f"part-{number:05d}.parquet")
+    return folder
+
+
+def test_a_folder_of_shards_is_one_table(tmp_path):
+    (tmp_path / "_SUCCESS").touch()
+    folder = shards(
+        tmp_path, {"id": ["a", "b"]}, {"id": pa.array([], "string")}, {"id": ["c"]}
+    )
+    read = read_table(folder)
+    assert read.strings("id") == ["a", "b", "c"]
+    assert read.rows == [1, 2, 3]
+    assert str(read.error("no.", 2)) == f"{folder / 'part-00000.parquet'}, row 2: no."
+    assert str(read.error("no.", 3)) == f"{folder / 'part-00002.parquet'}, row 1: no."
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (
+            {"key": ["b"], "n": [1]},
+            "part-00001.parquet: the columns are key, n, in part-",
+        ),
+        ({"id": ["b"], "n": ["x"]}, "part-00001.parquet: its columns do not have the"),
+    ],
+)
+def test_shards_that_differ_are_refused(tmp_path, second, message):
+    with pytest.raises(InputError, match=message):
+        read_table(shards(tmp_path, {"id": ["a"], "n": [1]}, second))
+
+
+def test_a_damaged_or_missing_shard_is_named(tmp_path):
+    with pytest.raises(InputError, match="holds no file in .parquet"):
+        read_table(tmp_path)
+    shards(tmp_path, {"id": ["a"]})
+    (tmp_path / "part-00001.parquet").write_bytes(b"PAR1 cut short")
+    with pytest.raises(InputError, match="part-00001.parquet: the file cannot be read"):
+        read_table(tmp_path)
+
+
+def test_a_place_for_a_table_is_a_file_or_a_folder_of_its_kind(tmp_path):
+    for name in ("t.csv", "t.parquet", "new"):
+        require_table_place(tmp_path / name, kind="pairs")
+    (tmp_path / "empty").mkdir()
+    require_table_place(tmp_path / "empty", kind="pairs")
+    write_success(shards(tmp_path / "made", {"id": ["a"]}), {"kind": "pairs"})
+    require_table_place(tmp_path / "made", kind="pairs")
+    with pytest.raises(
+        InputError, match="made: this folder holds something else than g"
+    ):
+        require_table_place(tmp_path / "made", kind="groups")
+    with pytest.raises(InputError, match="whose name has no suffix, not .txt"):
+        require_table_place(tmp_path / "t.txt", kind="pairs")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: this is a file; name a folder"):
+        require_table_place(tmp_path / "file", kind="pairs")

@@ -84,6 +84,12 @@ def test_a_job_with_other_settings_finds_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_job_that_did_nothing_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SimprodError), unfinished(tmp_path / "out", {"k": 1}):
+        raise SimprodError("bad input")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_changed_file_has_other_facts(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_text("x")

@@ -54,6 +54,14 @@ def test_a_table_can_be_made_of_what_had_its_name(engine: Engine) -> None:
     assert sorted(engine.query("SELECT n FROM numbers")["n"].to_pylist()) == [20, 30]
 
 
+def test_a_view_is_what_its_table_is_now(engine: Engine) -> None:
+    engine.load("numbers", NUMBERS)
+    engine.view("small", "SELECT n FROM numbers WHERE n < 3")
+    assert sorted(engine.query("SELECT n FROM small")["n"].to_pylist()) == [1, 2]
+    engine.view("small", "SELECT n FROM numbers WHERE n < 2")
+    assert engine.query("SELECT n FROM small")["n"].to_pylist() == [1]
+
+
 def test_files_are_read_where_they_lie(engine: Engine, tmp_path: Path) -> None:
     files = [tmp_path / "it's 100%.parquet", tmp_path / "[other], {one}*.parquet"]
     for file in files:
@@ -63,6 +71,15 @@ def test_files_are_read_where_they_lie(engine: Engine, tmp_path: Path) -> None:
     assert found.to_pylist() == [{"rows": 8, "total": 12}]
     engine.read("two", files[:1])
     assert engine.query("SELECT COUNT(*) AS rows FROM two")["rows"].to_pylist() == [4]
+
+
+def test_a_folders_name_is_no_column(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "n=5" / "part-00000.parquet"
+    file.parent.mkdir()
+    pq.write_table(NUMBERS, file)
+    engine.read("two", [file])
+    found = engine.query("SELECT SUM(n) AS total FROM two")
+    assert found["total"].to_pylist() == [6]
 
 
 def test_files_are_written_in_the_order_of_the_query(
