@@ -133,7 +133,9 @@ def write_success(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def _join(files: list[Path], out: Path) -> None:
-    schema = pq.read_schema(files[0]).remove_metadata()
+    # DuckDB marks columns without a gap as such; one file is like another's.
+    fields = [(field.name, field.type) for field in pq.read_schema(files[0])]
+    schema = pa.schema(fields)
     with whole_file(out) as temporary:
         if out.suffix.lower() == ".csv":
             with pacsv.CSVWriter(temporary, _flat(schema.empty_table()).schema) as csv:

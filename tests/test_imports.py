@@ -133,6 +133,7 @@ def test_nobody_imports_the_command_line():
         "simprod_tf.matching.threshold",
         "simprod_tf.engine",
         "simprod_tf.pipeline.encode",
+        "simprod_tf.pipeline.group_job",
         "simprod_tf.evaluation",
         "simprod_tf.serving",
         "simprod_tf.serving.status",

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from simprod_tf.matching.group_ids import group_by_id, name_groups
-from simprod_tf.matching.linkage import LinkageRule, Progress, link_units
+from simprod_tf.matching.linkage import Clusters, LinkageRule, Progress, link_units
 from simprod_tf.matching.match_edges import MatchEdges, match_edges
 
 
@@ -90,12 +90,11 @@ def group_matches(
     if max_distance is None:
         max_distance = float(edges.distances.max(initial=0.0))
     rule = LinkageRule(linkage, max_distance, missing_distance, max_size)
-    clusters = link_units(
+    clusters = link_products(
         edges.starts,
         edges.ends,
         distances=edges.distances,
-        sizes=np.ones(len(edges.ids), np.int64),
-        fixed=np.zeros(len(edges.ids), bool),
+        held=np.full(len(edges.ids), -1),
         rule=rule,
         progress=progress,
     )
@@ -143,28 +142,76 @@ def extend_groups(
     rule = LinkageRule(linkage, max_distance, missing_distance, max_size)
     earlier = group_by_id(previous)
     edges = match_edges(matches_of_new, mutual=False, more_ids=list(earlier))
-    units = _units(edges.ids, earlier)
+    clusters = link_products(
+        edges.starts,
+        edges.ends,
+        distances=edges.distances,
+        held=_held(edges.ids, earlier),
+        rule=rule,
+        progress=progress,
+    )
+    names = _names(edges.ids, clusters.labels, earlier)
+    return _groups(edges.up_to(max_distance), names, clusters.num_split)
+
+
+def link_products(
+    starts: np.ndarray,
+    ends: np.ndarray,
+    *,
+    distances: np.ndarray,
+    held: np.ndarray,
+    rule: LinkageRule,
+    progress: Progress | None = None,
+) -> Clusters:
+    """Returns the clusters of n products, those of an earlier group kept together.
+
+    Products that no edges within the rule's distance and no earlier group connect have
+    no say in each other's clusters: the clusters of a connected component are the same
+    whether the others are there or not.
+
+    Args:
+        starts: [E] int64 rows of products; each pair once, in the order of both rows.
+        ends: [E] int64 rows, each above its start.
+        distances: [E] float64.
+        held: [n] int64 number of each product's earlier group, -1 for none. Clusters
+            that hold products of two earlier groups are not made.
+        rule: when two clusters become one.
+        progress: as for `link_units`.
+    """
+    units = _units(held)
     sizes = np.bincount(units, minlength=1)
     fixed = np.zeros(len(sizes), bool)
-    fixed[units[[id in earlier for id in edges.ids.tolist()]]] = True
+    fixed[units[held >= 0]] = True
     clusters = link_units(
-        units[edges.starts],
-        units[edges.ends],
-        distances=edges.distances,
+        units[starts],
+        units[ends],
+        distances=distances,
         sizes=sizes,
         fixed=fixed,
         rule=rule,
         progress=progress,
     )
-    names = _names(edges.ids, clusters.labels[units], earlier)
-    return _groups(edges.up_to(max_distance), names, clusters.num_split)
+    return Clusters(clusters.labels[units], clusters.num_split)
 
 
-def _units(ids: np.ndarray, earlier: dict[str, str]) -> np.ndarray:
-    """Returns [n] int64: one number an earlier group, and one each product in none."""
-    numbers: dict[tuple[bool, str], int] = {}
-    keys = ((id in earlier, earlier.get(id, id)) for id in ids.tolist())
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+def _held(ids: np.ndarray, earlier: dict[str, str]) -> np.ndarray:
+    numbers: dict[str, int] = {}
+    names = (earlier.get(id) for id in ids.tolist())
+    found = [-1 if n is None else numbers.setdefault(n, len(numbers)) for n in names]
+    return np.array(found, np.int64)
+
+
+def _units(held: np.ndarray) -> np.ndarray:
+    """Returns [n] int64: one number an earlier group, and one each product in none.
+
+    They count from 0 in the order in which the rows first have them.
+    """
+    alone = held.max(initial=-1) + 1 + np.arange(len(held))
+    keys = np.where(held < 0, alone, held)
+    _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
+    places = np.empty(len(first), np.int64)
+    places[np.argsort(first)] = np.arange(len(first))
+    return places[numbers]
 
 
 def _names(ids: np.ndarray, labels: np.ndarray, previous: dict[str, str]) -> pa.Array:

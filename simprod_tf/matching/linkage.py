@@ -190,7 +190,7 @@ class _Forest:
                 continue
             if self._height(first, second) > height:
                 self._offer(first, second)
-            elif len(self.links[first]) >= len(self.links[second]):
+            elif self.sizes[first] >= self.sizes[second]:
                 self._merge(first, second)
             else:
                 self._merge(second, first)
@@ -241,8 +241,10 @@ class _Forest:
         self._relink(kept, gone)
 
     def _relink(self, kept: int, gone: int) -> None:
-        # `kept` has the longer list of links, so that no link moves more than log(n)
-        # times; what its own links gain in distance shows when they leave the heap.
+        # `kept` is the larger cluster, so that no link moves more than log(n) times;
+        # what its own links gain in distance shows when they leave the heap. The longer
+        # list of links would do as well, but links beyond the cut would count in it: as
+        # it is, products that no edge within the cut connects have no say in ties.
         mine, theirs = self.links[kept], self.links[gone]
         self.links[gone] = {}
         del mine[gone], theirs[kept]

@@ -356,3 +356,22 @@ def test_one_product_at_a_time_stays_close_to_a_full_run(linkage: str) -> None:
         found = extended_one_by_one(table, sorted(truth), linkage=linkage)
         close = group_metrics(found, {id: whole.get(id, (id,)) for id in truth})
         assert close.b_cubed_f1 > 0.85, close
+
+
+@pytest.mark.parametrize("linkage", ["average", "complete", "single"])
+def test_what_no_accepted_edge_connects_changes_nothing(linkage: str) -> None:
+    # Equal distances everywhere: only the order of the clusters can decide.
+    generator = np.random.default_rng(0)
+    edges = {}
+    for letters in ("abcdefgh", "ijklmnop"):
+        for one, other in generator.choice([*letters], (20, 2)).tolist():
+            edges[one + other] = 0.5
+    far = {a + b: 1.5 for a, b in zip("aaaaccgg", "ijklmnop")}
+    apart, whole = matches(edges), matches({**edges, **far})
+    for max_size in (3, 50):
+        found, expected = (
+            group_matches(t, linkage=linkage, max_distance=1.0, max_size=max_size)
+            for t in (whole, apart)
+        )
+        assert found.table.equals(expected.table)
+        assert found.bridges.equals(expected.bridges)
