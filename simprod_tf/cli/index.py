@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -10,10 +9,19 @@ import typer
 
 from simprod_tf.cli.console import bars, options, read_products, say
 from simprod_tf.cli.data import CatalogPath, SkipBad
+from simprod_tf.cli.engine_options import EngineChoice, EngineName, Master, SparkConf
+from simprod_tf.cli.index_place import (
+    described,
+    drifted,
+    publish_version,
+    save,
+    say_unknown,
+    state_of,
+    write_back,
+)
 from simprod_tf.errors import InputError, SimprodError
 
 if TYPE_CHECKING:
-    from simprod_tf.index.base import Index
     from simprod_tf.index.tuning import ScannSettings
 
 IndexPath = Annotated[
@@ -29,8 +37,19 @@ Keep = Annotated[int, typer.Option(min=2, help="How many versions stay, at most.
 
 
 def index(
-    catalog: CatalogPath,
-    model: ModelPath,
+    catalog: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV, JSONL or Parquet with id, title, image; with --shards a folder "
+            "of such files, too. Or embeddings of `simprod encode`."
+        ),
+    ],
+    model: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="SavedModel: its folder or a version's; not with embeddings."
+        ),
+    ] = None,
     out: Annotated[Optional[Path], typer.Option(help="Folder for the index.")] = None,
     publish: Annotated[
         Optional[Path],
@@ -70,6 +89,24 @@ def index(
     ] = False,
     features: Features = None,
     skip_bad: SkipBad = False,
+    shards: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1,
+            help="Build a sharded index, for `simprod match`; by default, from "
+            "embeddings or with --engine spark, a shard a million products.",
+        ),
+    ] = None,
+    previous: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="An earlier sharded index: shards that have not changed are taken "
+            "over."
+        ),
+    ] = None,
+    engine: EngineName = "embedded",
+    master: Master = None,
+    spark_conf: SparkConf = None,
 ) -> None:
     """Embed a catalogue and build its index of nearest neighbours.
 
@@ -78,15 +115,43 @@ def index(
 
     Example: `simprod index shop/catalog.csv --model saved_models/shop --out index
     --view image --view text --attribute category --attribute price`
+
+    Example: `simprod index embeddings --out index --shards 8 --engine spark`
     """
+    from simprod_tf.data.embedding_shards import is_embeddings
     from simprod_tf.data.vectors import read_vectors
     from simprod_tf.export import SavedEncoder
     from simprod_tf.index.versions import is_root, require_root
     from simprod_tf.pipeline.index import IndexSettings, index_catalog
     from simprod_tf.pipeline.out_folder import require_replaceable
 
+    choice = EngineChoice(engine, master, spark_conf)
     if (out is None) == (publish is None):
         raise typer.BadParameter("give --out or --publish, one of them.")
+    if is_embeddings(catalog) or shards or previous or choice.is_spark:
+        from simprod_tf.cli.index_shards import index_shards
+        from simprod_tf.pipeline.index_shard import ShardSettings
+
+        with options():
+            tree = _scann_settings(leaves, leaves_to_search, reordered)
+            built = ShardSettings(kind, recall, tree, allow_low_recall)
+        index_shards(
+            choice,
+            catalog,
+            out,
+            model=model,
+            num_shards=shards,
+            previous=previous,
+            settings=built,
+            refused={
+                "--view": view,
+                "--attribute": attribute,
+                "--features": features,
+            },
+        )
+        return
+    if model is None:
+        raise typer.BadParameter("give --model, the SavedModel that embeds.")
     with options():
         settings = IndexSettings(
             kind=kind,
@@ -119,14 +184,14 @@ def index(
             files=[read_vectors(path) for path in features or ()],
             progress=progress,
         )
-    _say_unknown(made.unknown)
+    say_unknown(made.unknown)
     for name in sorted(set(settings.views) - set(made.index.views)):
         say(f"No view by {name}: the encoder knows nothing of any product by it alone.")
-    say(f"Index of {_described(made.index)}")
+    say(f"Index of {described(made.index)}")
     if publish is not None:
-        _publish(made.index, publish, keep=keep)
+        publish_version(made.index, publish, keep=keep)
     elif out is not None:
-        _save(made.index, out)
+        save(made.index, out)
 
 
 def add(
@@ -151,7 +216,7 @@ def add(
 
     with bars() as progress:
         encoder = SavedEncoder(model)
-        state = _state(index)
+        state = state_of(index)
         found = load_index(index, encoder_fingerprint=encoder.fingerprint)
         products = read_products(
             catalog,
@@ -166,12 +231,12 @@ def add(
             files=[read_vectors(path) for path in features or ()],
             progress=progress,
         )
-    _say_unknown(done.unknown)
+    say_unknown(done.unknown)
     say(
         f"{done.new} products are new, {done.replaced} replaced"
         + (f", {done.removed} of those left out removed" if done.removed else "")
     )
-    _write_back(found, index, state=state, keep=keep)
+    write_back(found, index, state=state, keep=keep)
 
 
 def remove(
@@ -198,7 +263,7 @@ def remove(
         table = read_table(ids)
         table.require(["id"])
         wanted += [one for one in table.strings("id") if one]
-    state = _state(index)
+    state = state_of(index)
     found = load_index(index)
     wanted = list(dict.fromkeys(wanted))
     missing = [one for one in wanted if one not in found]
@@ -210,7 +275,7 @@ def remove(
         )
     found.remove(wanted)
     say(f"Removed: {len(wanted)} products; left: {len(found)}")
-    _write_back(found, index, state=state, keep=keep)
+    write_back(found, index, state=state, keep=keep)
 
 
 def compact(index: IndexPath, keep: Keep = 5) -> None:
@@ -220,103 +285,13 @@ def compact(index: IndexPath, keep: Keep = 5) -> None:
     """
     from simprod_tf.index.build import load_index
 
-    state = _state(index)
+    state = state_of(index)
     found = load_index(index)
     for name, one in {"index": found, **found.views}.items():
-        say(f"{name}: {_drifted(one)}")
+        say(f"{name}: {drifted(one)}")
         one.compact()
-    say(f"Trained anew: {_described(found)}")
-    _write_back(found, index, state=state, keep=keep)
-
-
-def _drifted(index: Index) -> str:
-    drift = index.drift()
-    changed = f"{drift.changed:.1%} of the products came since the training"
-    if index.is_exact:
-        return f"{changed}; nothing is missed, the search is exact"
-    return (
-        f"{changed}; recall@10 {drift.recall:.3f}, "
-        f"of those {drift.recall_of_changed:.3f}"
-    )
-
-
-def _state(place: Path) -> tuple[Path, str | None]:
-    """Returns what tells whether somebody else has changed an index meanwhile."""
-    from simprod_tf.index.versions import resolved
-    from simprod_tf.manifest import MANIFEST_NAME, file_sha256
-
-    folder = resolved(place)
-    manifest = folder / MANIFEST_NAME
-    return folder, file_sha256(manifest) if manifest.is_file() else None
-
-
-def _write_back(
-    index: Index, place: Path, *, state: tuple[Path, str | None], keep: int
-) -> None:
-    """Saves a changed index where it came from; says when it should be compacted.
-
-    Raises:
-        InputError: it is no longer what it was when it was loaded.
-    """
-    from simprod_tf.index.versions import is_root
-
-    if _state(place) != state:
-        raise InputError(
-            "another process has changed this index meanwhile, which would be lost; "
-            "nothing was written. Run the command again.",
-            path=place,
-        )
-    if is_root(place):
-        _publish(index, place, keep=keep)
-    else:
-        _save(index, place)
-    drifts = [one.drift() for one in (index, *index.views.values())]
-    fallen = [one.fallen_to for one in drifts if one.fallen_to is not None]
-    if fallen:
-        say(
-            f"Its recall has fallen to {min(fallen):.3f}: `simprod compact {place}` "
-            "trains it anew."
-        )
-
-
-def _save(index: Index, place: Path) -> None:
-    index.save(place)
-    say(f"Written to {place}")
-
-
-def _publish(index: Index, root: Path, *, keep: int) -> None:
-    from simprod_tf.index.versions import prune, publish
-
-    number = publish(index, root)
-    gone = prune(root, keep=keep)
-    say(
-        f"Version {number} is current in {root}"
-        + (f"; deleted: {', '.join(map(str, gone))}" if gone else "")
-    )
-
-
-def _described(index: Index) -> str:
-    from simprod_tf.index.scann import ScannIndex
-
-    parts = [f"{len(index)} products"]
-    tuned = index.tuned if isinstance(index, ScannIndex) else None
-    if tuned is None:
-        parts.append("exact")
-    else:
-        parts.append(
-            f"recall@10 {tuned.recall:.3f} measured on {tuned.num_queries} of them"
-        )
-    parts += [f"{len(one)} by {name} alone" for name, one in index.views.items()]
-    return ", ".join(parts)
-
-
-def _say_unknown(unknown: Sequence[str]) -> None:
-    if unknown:
-        say(
-            f"{len(unknown)} products left out, since they have no picture and no word "
-            f"that the encoder knows: {', '.join(unknown[:5])}"
-            + (", ..." if len(unknown) > 5 else "")
-        )
+    say(f"Trained anew: {described(found)}")
+    write_back(found, index, state=state, keep=keep)
 
 
 def _scann_settings(

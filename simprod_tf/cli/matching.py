@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from simprod_tf.cli.console import bars, options, say
+from simprod_tf.cli.engine_options import EngineChoice, EngineName, Master, SparkConf
 from simprod_tf.cli.index import IndexPath
 from simprod_tf.errors import InputError, SimprodError
 
@@ -15,7 +18,13 @@ if TYPE_CHECKING:
     from simprod_tf.data.tables import ReadTable
     from simprod_tf.decider.decider import Decider
     from simprod_tf.index.base import Index
+    from simprod_tf.index.sharded import ShardedIndex
     from simprod_tf.matching.decisions import Decisions
+    from simprod_tf.pipeline.match_settings import (
+        GroupSettings,
+        MatchOutputs,
+        MatchSettings,
+    )
 
 Veto = Annotated[
     Optional[list[str]],
@@ -43,7 +52,12 @@ Tables = Annotated[
 
 def match(
     index: IndexPath,
-    out: Annotated[Path, typer.Option(help="Table to write: .parquet or .csv.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Table to write: .parquet, .csv, or a folder of Parquet shards."
+        ),
+    ],
     k: Annotated[
         int, typer.Option("-k", min=1, help="Neighbours of a product, in each view.")
     ] = 10,
@@ -118,6 +132,9 @@ def match(
     ] = 50,
     decider: DeciderPath = None,
     tables: Tables = "",
+    engine: EngineName = "embedded",
+    master: Master = None,
+    spark_conf: SparkConf = None,
 ) -> None:
     """Write the similar-products table: every product with those like it.
 
@@ -137,6 +154,9 @@ def match(
 
     Example: `simprod match index --decider decider --decision decision.json --catalog
     shop/catalog.csv --out similar.parquet`
+
+    Example: `simprod match index --out similar --groups groups --engine spark --master
+    spark://host:7077`
     """
     from simprod_tf.data.catalog import read_catalog
     from simprod_tf.data.pairs import read_pairs
@@ -144,11 +164,10 @@ def match(
     from simprod_tf.index.build import load_index
     from simprod_tf.pipeline import match as run
 
+    choice = EngineChoice(engine, master, spark_conf)
     if groups is None and (bridges is not None or previous is not None):
         raise typer.BadParameter("--bridges and --previous go with --groups.")
-    for path in filter(None, (out, groups, bridges)):
-        require_writable_suffix(path)
-    found = load_index(index)
+    outputs = run.MatchOutputs(out, groups, bridges)
     with options():
         grouping = run.GroupSettings(linkage, max_group_size)
         settings = run.MatchSettings(
@@ -162,6 +181,19 @@ def match(
             keep=keep,
             tables=tables,
         )
+    if _is_on_shards(index, outputs, choice):
+        _match_shards(
+            choice,
+            _ShardedFiles(index, decision, catalog, only, previous),
+            outputs,
+            settings,
+            grouping=grouping,
+            refused={"--decider": decider, "--pairs": pairs},
+        )
+        return
+    for path in filter(None, (out, groups, bridges)):
+        require_writable_suffix(path)
+    found = load_index(index)
     judge = load_decider(decider)
     inputs = run.MatchInputs(
         found,
@@ -179,14 +211,71 @@ def match(
     with bars() as progress, options():
         matched = run.match_run(
             inputs,
-            run.MatchOutputs(out, groups, bridges),
+            outputs,
             settings,
             grouping=grouping,
             progress=progress,
         )
-    for line in run.described(matched):
+    _say(run.described(matched), outputs)
+
+
+@dataclass(frozen=True)
+class _ShardedFiles:
+    """What matching on shards reads, by the names of the options."""
+
+    index: Path
+    decision: Path | None
+    catalog: Path | None
+    only: Path | None
+    previous: Path | None
+
+
+def _is_on_shards(index: Path, outputs: MatchOutputs, choice: EngineChoice) -> bool:
+    """Returns whether it is matched shard by shard; an ordinary index is one shard."""
+    from simprod_tf.index.sharded import is_sharded_index
+
+    paths = (outputs.matches, outputs.groups, outputs.bridges)
+    to_folder = any(path is not None and not path.suffix for path in paths)
+    return choice.is_spark or to_folder or is_sharded_index(index)
+
+
+def _match_shards(
+    choice: EngineChoice,
+    files: _ShardedFiles,
+    outputs: MatchOutputs,
+    settings: MatchSettings,
+    *,
+    grouping: GroupSettings,
+    refused: Mapping[str, Path | None],
+) -> None:
+    from simprod_tf.index.sharded import ShardedIndex
+    from simprod_tf.pipeline import sharded_match as run
+
+    for option, path in refused.items():
+        if path is not None:
+            raise run.needs_one_memory(option)
+    run.require_sharded(settings)
+    index = ShardedIndex.open(files.index)
+    needed = settings.max_distance is None
+    inputs = run.ShardedInputs(
+        index,
+        _decisions(index, files.decision, needed=needed),
+        files.catalog,
+        files.only,
+        files.previous,
+    )
+    with choice.open(outputs.matches) as engine, bars() as progress:
+        matched = run.match_shards(
+            engine, inputs, outputs, settings, grouping=grouping, progress=progress
+        )
+    _say(run.described_shards(matched), outputs)
+
+
+def _say(lines: list[str], outputs: MatchOutputs) -> None:
+    for line in lines:
         say(line)
-    say(f"Written to {', '.join(str(one) for one in (out, groups, bridges) if one)}")
+    paths = (outputs.matches, outputs.groups, outputs.bridges)
+    say(f"Written to {', '.join(str(path) for path in paths if path)}")
 
 
 def load_decider(folder: Path | None) -> Decider | None:
@@ -198,14 +287,16 @@ def load_decider(folder: Path | None) -> Decider | None:
     return Decider.load(folder)
 
 
-def trained(index: Index) -> Decisions | None:
+def trained(index: Index | ShardedIndex) -> Decisions | None:
     """Returns what training chose."""
     from simprod_tf.matching.decisions import trained_decisions
 
     return trained_decisions(index.extra.get("decision"), index.encoder_fingerprint)
 
 
-def _decisions(index: Index, path: Path | None, *, needed: bool) -> Decisions | None:
+def _decisions(
+    index: Index | ShardedIndex, path: Path | None, *, needed: bool
+) -> Decisions | None:
     """Returns the decisions of a file, or what training chose."""
     from simprod_tf.matching.decisions import read_decisions
 

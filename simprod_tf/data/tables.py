@@ -266,7 +266,8 @@ def _json_column(values: list[Any]) -> pa.Array:
 
 
 def _read_parquet(path: Path) -> ReadTable:
-    table = pq.read_table(path)
+    # A folder above that is called `id=5` is no column.
+    table = pq.read_table(path, partitioning=None)
     return ReadTable(path, table, list(range(1, table.num_rows + 1)), [])
 
 

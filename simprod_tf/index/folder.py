@@ -30,6 +30,7 @@ EMBEDDINGS_NAME = "embeddings.npy"
 VIEWS_NAME = "views"
 ATTRIBUTES_NAME = "attributes.parquet"
 FORMAT = 2
+SHARDED_KIND = "sharded index"
 _FIELDS = {
     "format": int,
     "type": str,
@@ -101,8 +102,10 @@ def read_index_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Returns the manifest of a saved index, with every field in place.
 
     Raises:
-        ModelError: there is none, a field is missing, or its format is a newer one.
+        ModelError: there is none, a field is missing, or its format is a newer one; or
+            it is a sharded one, which only `simprod match` searches.
     """
+    _require_in_one_piece(folder)
     content = read_manifest(folder, kind="index")
     for name, type_ in _FIELDS.items():
         if not isinstance(content.get(name), type_):
@@ -116,6 +119,17 @@ def read_index_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
             f"this simprod_tf reads {FORMAT}; build the index again."
         )
     return content
+
+
+def _require_in_one_piece(folder: str | os.PathLike[str]) -> None:
+    try:
+        read_manifest(folder, kind=SHARDED_KIND)
+    except ModelError:
+        return
+    raise ModelError(
+        f"{folder} holds a sharded index, which `simprod match` alone can use; for all "
+        "else build an index without --shards, or name one of its shards."
+    )
 
 
 def read_stored(folder: str | os.PathLike[str], manifest: dict[str, Any]) -> Stored:
@@ -133,11 +147,11 @@ def read_stored(folder: str | os.PathLike[str], manifest: dict[str, Any]) -> Sto
     embeddings = np.asarray(
         np.load(place / EMBEDDINGS_NAME, mmap_mode=mode, allow_pickle=False)
     )
-    table = pq.read_table(place / IDS_NAME)
+    table = pq.read_table(place / IDS_NAME, partitioning=None)
     ids = checked_ids(table["id"].to_pylist())
     attributes = None
     if ATTRIBUTES_NAME in manifest["files"]:
-        attributes = pq.read_table(place / ATTRIBUTES_NAME)
+        attributes = pq.read_table(place / ATTRIBUTES_NAME, partitioning=None)
     lengths = {len(ids), *([] if attributes is None else [attributes.num_rows])}
     if lengths != {n} or embeddings.shape != (n, dim):
         raise ModelError(

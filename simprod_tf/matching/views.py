@@ -140,16 +140,10 @@ class _IndexView:
         index, places = self._index, self._places[rows]
         nearest = np.full((len(rows), k), -1, np.int32)
         there = np.flatnonzero(places >= 0)
-        if not len(there):
-            return nearest
-        # One more than k, since the product itself is among them.
-        width = min(k + 1, len(index))
-        found = index.search_rows(index.embeddings[places[there]], k=width).rows
-        other = (found >= 0) & (found != places[there, None])
-        ranks = np.cumsum(other, axis=1)
-        lines, columns = np.nonzero(other & (ranks <= k))
-        at = there[lines], ranks[lines, columns] - 1
-        nearest[at] = self._rows[found[lines, columns]]
+        if len(there):
+            own = places[there]
+            found = nearest_but_own(index, index.embeddings[own], own, k=k)
+            nearest[there] = np.where(found >= 0, self._rows[found], -1)
         return nearest
 
     def distances(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -157,13 +151,55 @@ class _IndexView:
         distances = np.full(len(starts), np.nan, np.float32)
         firsts, seconds = self._places[starts], self._places[ends]
         there = np.flatnonzero((firsts >= 0) & (seconds >= 0))
-        step = max(1, _BLOCK_VALUES // embeddings.shape[1])
-        for start in range(0, len(there), step):
-            part = there[start : start + step]
-            # From the difference: sqrt(2 - 2 dot) is off by 3e-4 for equal vectors.
-            gaps = embeddings[firsts[part]] - embeddings[seconds[part]]
-            distances[part] = np.sqrt(np.einsum("ij,ij->i", gaps, gaps))
-        return np.minimum(distances, np.float32(2.0))
+        distances[there] = row_distances(
+            embeddings, firsts[there], embeddings, seconds[there]
+        )
+        return distances
+
+
+def nearest_but_own(
+    index: Index, queries: np.ndarray, own: np.ndarray, *, k: int
+) -> np.ndarray:
+    """Returns [Q, k] int64: the rows nearest to each query, without its own; or -1.
+
+    Args:
+        index: what is searched.
+        queries: [Q, D] float32, unit length.
+        own: [Q] int64, the row of each query itself; -1 where the index lacks it.
+        k: the width; -1 stands where there are fewer.
+    """
+    nearest = np.full((len(queries), k), -1, np.int64)
+    # One more than k where the product itself is among them.
+    width = min(k + int((own >= 0).any()), len(index))
+    if not width:
+        return nearest
+    found = index.search_rows(queries, k=width).rows
+    other = (found >= 0) & (found != own[:, None])
+    ranks = np.cumsum(other, axis=1)
+    lines, columns = np.nonzero(other & (ranks <= k))
+    nearest[lines, ranks[lines, columns] - 1] = found[lines, columns]
+    return nearest
+
+
+def row_distances(
+    firsts: np.ndarray, starts: np.ndarray, seconds: np.ndarray, ends: np.ndarray
+) -> np.ndarray:
+    """Returns [C] float32 L2 distances of rows of one array to rows of another.
+
+    Args:
+        firsts: [N, D] float32, unit length.
+        starts: [C] int64 rows of `firsts`.
+        seconds: [M, D] float32, unit length.
+        ends: [C] int64 rows of `seconds`.
+    """
+    distances = np.empty(len(starts), np.float32)
+    step = max(1, _BLOCK_VALUES // firsts.shape[1])
+    for start in range(0, len(starts), step):
+        part = slice(start, start + step)
+        # From the difference: sqrt(2 - 2 dot) is off by 3e-4 for equal vectors.
+        gaps = firsts[starts[part]] - seconds[ends[part]]
+        distances[part] = np.sqrt(np.einsum("ij,ij->i", gaps, gaps))
+    return np.minimum(distances, np.float32(2.0))
 
 
 def _rows_in_whole(name: str, index: Index, row_of: Mapping[str, int]) -> np.ndarray:

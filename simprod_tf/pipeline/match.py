@@ -25,6 +25,7 @@ from simprod_tf.pipeline.match_settings import (
     MatchOutputs,
     MatchSettings,
 )
+from simprod_tf.pipeline.match_words import counts_line, groups_line
 from simprod_tf.pipeline.progress import Progress, about, silent
 from simprod_tf.pipeline.threshold import LabelledRows, labelled_rows
 from simprod_tf.pipeline.veto import in_index_order
@@ -186,17 +187,7 @@ def _with_shares(bridges: pa.Table) -> pa.Table:
 
 def described(matched: Matched) -> list[str]:
     """Returns what was made, and how it was judged, in sentences."""
-    counts = matched.counts
-    line = f"{counts.num_similar} matches"
-    if counts.num_rows > counts.num_similar:
-        line += f" among {counts.num_rows} candidates"
-    line += f"; {counts.num_queries} products have one"
-    if counts.by_reason:
-        by = ", ".join(f"{name} {count}" for name, count in counts.by_reason.items())
-        line += f"; reasons: {by}"
-    if matched.num_vetoed:
-        line += f"; {matched.num_vetoed} more are within the threshold, but vetoed"
-    lines = [line]
+    lines = [counts_line(matched.counts, matched.num_vetoed)]
     for kind, report in matched.keys.items():
         lines.append(
             f"Keys ({kind}): {report.num_shared} shared by several products, "
@@ -205,8 +196,11 @@ def described(matched: Matched) -> list[str]:
         )
     if (groups := matched.groups) is not None:
         lines.append(
-            f"{groups.num_groups} groups with {groups.table.num_rows} products; "
-            f"{groups.bridges.num_rows} accepted pairs lie between groups; "
-            f"{groups.num_split} groups were above the cap"
+            groups_line(
+                groups.num_groups,
+                num_products=groups.table.num_rows,
+                num_bridges=groups.bridges.num_rows,
+                num_split=groups.num_split,
+            )
         )
     return lines + judged(matched.judgement)

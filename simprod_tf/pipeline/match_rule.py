@@ -13,7 +13,7 @@ from simprod_tf.matching.matcher import Curve
 from simprod_tf.matching.rule import Limit, MatchRule
 from simprod_tf.matching.views import DECIDER, WHOLE, Views, views_of
 from simprod_tf.pipeline.decider import decided_views
-from simprod_tf.pipeline.match_settings import MatchInputs, MatchSettings
+from simprod_tf.pipeline.match_settings import MatchInputs, MatchSettings, no_threshold
 from simprod_tf.pipeline.progress import Progress
 from simprod_tf.pipeline.veto import (
     DECIDER_VETO,
@@ -119,10 +119,7 @@ def _limits(
     if decisions is None:
         if decider is not None:
             return {DECIDER: 1 - decider.best_f1_probability}
-        raise SimprodError(
-            "there is no threshold: choose one with `simprod threshold` and give it "
-            "as --decision, or state --max-distance."
-        )
+        raise no_threshold()
     chosen, names = decisions.limits(catalog), (*views_of(inputs.index), DECIDER)
     limits = {view: limit for view, limit in chosen.items() if view in names}
     if settings.union and len(limits) == 1:

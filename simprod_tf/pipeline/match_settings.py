@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from simprod_tf.data.catalog import Catalog
 from simprod_tf.data.pairs import Pairs
+from simprod_tf.errors import SimprodError
 from simprod_tf.index.base import Index
 from simprod_tf.matching.decisions import Decisions
 from simprod_tf.matching.group_edges import FARTHEST, LINKED
@@ -116,3 +117,11 @@ class MatchInputs:
     queries: Sequence[str] | None = None
     previous: pa.Table | None = None
     decider: Decider | None = None
+
+
+def no_threshold() -> SimprodError:
+    """Returns the error of a run that has nothing to decide by."""
+    return SimprodError(
+        "there is no threshold: choose one with `simprod threshold` and give it "
+        "as --decision, or state --max-distance."
+    )

@@ -33,7 +33,7 @@ def require_kinds(kinds: Collection[str]) -> None:
 def chosen_veto(
     stated: tuple[str, ...] | None,
     decisions: Decisions | None,
-    catalog: Catalog | None,
+    catalog: object | None,
     *,
     default: tuple[str, ...] = DEFAULT_VETO,
 ) -> tuple[str, ...]:
@@ -42,7 +42,8 @@ def chosen_veto(
     Args:
         stated: By the user; () for none, None if nothing was said.
         decisions: Chosen behind a veto, perhaps.
-        catalog: What conflicts are read from; without it nothing is vetoed by default.
+        catalog: What conflicts are read from, in whatever form; without it nothing is
+            vetoed by default.
         default: `DECIDER_VETO` behind a pair decider.
     """
     if stated is not None:
@@ -67,6 +68,14 @@ def in_index_order(index: Index, catalog: Catalog) -> Catalog:
     return catalog.take(catalog.rows_of(list(index.ids)))
 
 
+def no_catalog(kinds: Collection[str]) -> SimprodError:
+    """Returns the error of a run that has no catalogue to read conflicts from."""
+    return SimprodError(
+        f"conflicts ({', '.join(kinds)}) are read from the catalogue: give "
+        "--catalog, or --veto none."
+    )
+
+
 def conflicts_of(
     catalog: Catalog | None, kinds: tuple[str, ...], progress: Progress
 ) -> Conflicts | None:
@@ -83,9 +92,6 @@ def conflicts_of(
     if not kinds:
         return None
     if catalog is None:
-        raise SimprodError(
-            f"conflicts ({', '.join(kinds)}) are read from the catalogue: give "
-            "--catalog, or --veto none."
-        )
+        raise no_catalog(kinds)
     traits = TraitTable(catalog, progress=about(progress, "Reading titles"))
     return partial(traits.conflicting, kinds=kinds)

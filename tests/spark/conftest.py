@@ -1,4 +1,4 @@
-"""Spark for the tests: two local cores for a session, and a real cluster on loopback."""
+"""Spark for the tests: two local cores for a session, a real cluster on loopback."""
 
 from __future__ import annotations
 

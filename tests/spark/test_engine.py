@@ -136,7 +136,7 @@ def squared(unit: Unit) -> dict[str, int]:
 
 
 def by_value() -> None:
-    """Lets Spark's workers have the functions of this file, which they cannot import."""
+    """Gives Spark's workers the functions of this file, which they cannot import."""
     from pyspark import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
