@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -60,14 +61,14 @@ def measured(command: list[str]) -> Cost:
 
 
 def _tree(pid: int) -> Iterator[int]:
+    """Yields a process and its descendants; any of them may end meanwhile."""
     yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = task.read_text().split()
-        except OSError:
-            continue
-        for child in children:
-            yield from _tree(int(child))
+    children: list[str] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += (task / "children").read_text().split()
+    for child in children:
+        yield from _tree(int(child))
 
 
 def _pss_mib(pid: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ from simprod_tf.cli.features import (
 
 if TYPE_CHECKING:
     from simprod_tf.data.catalog import Catalog
+    from simprod_tf.data.pair_shards import PairShards
+    from simprod_tf.data.pairs import Pairs
     from simprod_tf.data.vectors import VectorTable
     from simprod_tf.training.settings import EpochReport
 
@@ -96,6 +99,8 @@ def train(
     warmup_epochs: of.WarmupEpochs = 0.0,
     clip_norm: of.ClipNorm = None,
     strategy: of.Strategy = "none",
+    workers: of.Workers = "",
+    worker: of.Worker = None,
     numbers: of.Numbers = "float32",
     xla: of.Xla = False,
     tensorboard: of.Tensorboard = None,
@@ -111,8 +116,14 @@ def train(
 
     Example: `simprod train photos.csv --image-tower weights/alexnet.npz
     --train-image-tower --loss arcface --schedule cosine --out runs/arcface`
+
+    Example, on the first of two machines: `simprod train /data/catalog.csv
+    --mined-pairs /data/mined --workers 10.0.0.1:2222,10.0.0.2:2222 --worker 0
+    --out /data/runs/mined`
     """
     given = dict(locals())
+    with options():
+        given["strategy"] = _strategy(strategy, workers, worker)
     from simprod_tf.data.split import read_split
     from simprod_tf.pipeline.train import train_run
 
@@ -132,7 +143,7 @@ def train(
             products,
             out,
             hand=labelled_pairs(hand_pairs, "hand", products.ids),
-            mined=labelled_pairs(mined_pairs, "mined", products.ids),
+            mined=_mined(mined_pairs, products.ids),
             split=None if split is None else read_split(split),
             allow_leaks=allow_leaks,
             tables=_tables(products, features, features_column),
@@ -152,6 +163,34 @@ def train(
             + (", ..." if len(result.unknown_ids) > 5 else "")
         )
     say(f"Encoder {result.fingerprint} written to {out}; {_decided(result.details)}")
+
+
+def _strategy(strategy: str, workers: str, worker: int | None) -> str:
+    """Returns the strategy's name; `--workers` go where TensorFlow looks for them."""
+    if not workers:
+        if worker is not None:
+            raise ValueError("--worker says which of --workers this is: give both.")
+        return strategy
+    if worker is None:
+        raise ValueError("--workers takes --worker too: which of them this is, from 0.")
+    if strategy not in ("none", "multi-worker"):
+        raise ValueError(f"--workers train multi-worker, not {strategy}.")
+    if os.environ.get("TF_CONFIG"):
+        raise ValueError("TF_CONFIG is set, too: unset it, or leave out --workers.")
+    from simprod_tf.training.strategy import cluster_config
+
+    addresses = [one.strip() for one in workers.split(",") if one.strip()]
+    os.environ["TF_CONFIG"] = cluster_config(addresses, worker)
+    return "multi-worker"
+
+
+def _mined(path: Path | None, ids: np.ndarray) -> Pairs | PairShards | None:
+    """Returns mined pairs: those of a folder stay in its shards."""
+    from simprod_tf.data.pair_shards import PairShards
+
+    if path is not None and path.is_dir():
+        return PairShards.open(path)
+    return labelled_pairs(path, "mined", ids)
 
 
 def _plan(given: dict[str, Any]) -> Any:

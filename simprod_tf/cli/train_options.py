@@ -24,7 +24,11 @@ HandPairs = Annotated[
 ]
 MinedPairs = Annotated[
     Optional[Path],
-    typer.Option(help="Pairs from `simprod mine`.", rich_help_panel=LABELS),
+    typer.Option(
+        help="Pairs from `simprod mine`: a file, or a folder of Parquet shards, which "
+        "are read anew each epoch and never all in memory.",
+        rich_help_panel=LABELS,
+    ),
 ]
 TrainOn = Annotated[
     str,
@@ -338,7 +342,25 @@ ClipNorm = Annotated[
 Strategy = Annotated[
     str,
     typer.Option(
-        help="none, mirrored (all GPUs here) or multi-worker (see TF_CONFIG).",
+        help="none, mirrored (all GPUs here) or multi-worker (TF_CONFIG says which "
+        "machines, or --workers).",
+        rich_help_panel=FITTING,
+    ),
+]
+Workers = Annotated[
+    str,
+    typer.Option(
+        help="All machines of a multi-worker training, host:port,host:port, in the "
+        "same order on each.",
+        show_default="what TF_CONFIG says",
+        rich_help_panel=FITTING,
+    ),
+]
+Worker = Annotated[
+    Optional[int],
+    typer.Option(
+        help="Which of --workers this machine is, from 0.",
+        show_default=False,
         rich_help_panel=FITTING,
     ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
+# As the system says it, whatever DuckDB puts around it.
+_NO_ROOM = "No space left on device"
 
 
 class Embedded(Engine):
@@ -200,6 +203,14 @@ def _own_errors() -> Iterator[None]:
             "DuckDB ran out of memory or of room for its temporary files: raise "
             "memory_limit_mb, use fewer threads, or name a temp_directory with more "
             f"room ({str(error).splitlines()[0]})."
+        ) from error
+    except duckdb.IOException as error:
+        if _NO_ROOM not in str(error):
+            raise QueryError(str(error)) from error
+        found = re.search(r'file \\?"([^"\\]+)', str(error))
+        where = "" if found is None else f"{found[1]}: "
+        raise SimprodError(
+            f"{where}{_NO_ROOM}; make room, or name another place, and run it again."
         ) from error
     except duckdb.Error as error:
         raise QueryError(str(error)) from error

@@ -72,9 +72,7 @@ def unique_batches(
         current = now()
         order = _neighbourhoods(current.rows, rng)
         table = table_of(current)
-        for rows, among in _filled(current.rows, order, table, batch_size):
-            label, weight = _matrices(current, among, balanced=balanced)
-            yield Drawn({"": rows}, label, weight)
+        yield from _drawn(current, order, table, batch_size, balanced=balanced)
 
     first = EpochClock(seed if clock is None else clock.seed).rng(ORDER)
     order = _neighbourhoods(now().rows, first if training else None)
@@ -90,6 +88,21 @@ def unique_batches(
         shard=shard,
         augment=augment,
     )
+
+
+def block_batches(
+    pairs: RowPairs, rng: np.random.Generator, *, batch_size: int, balanced: bool = True
+) -> Iterator[Drawn]:
+    """Yields the batches of some pairs once, in random order: see `unique_batches`.
+
+    Args:
+        pairs: Rows from 0 on, nearly all of them in use; each pair once.
+        rng: Of the order.
+        batch_size, balanced: See there.
+    """
+    order = _neighbourhoods(pairs.rows, rng)
+    table = _table(pairs, int(pairs.rows.max()) + 1)
+    yield from _drawn(pairs, order, table, batch_size, balanced=balanced)
 
 
 def scaled(label: np.ndarray, weight: np.ndarray, *, balanced: bool) -> np.ndarray:
@@ -163,6 +176,19 @@ def _filled(
             covered[among.data - 1] = True
             yield distinct, among
         window = max(batch_size, window // 2)
+
+
+def _drawn(
+    pairs: RowPairs,
+    order: np.ndarray,
+    table: csr_matrix,
+    batch_size: int,
+    *,
+    balanced: bool,
+) -> Iterator[Drawn]:
+    for rows, among in _filled(pairs.rows, order, table, batch_size):
+        label, weight = _matrices(pairs, among, balanced=balanced)
+        yield Drawn({"": rows}, label, weight)
 
 
 def _matrices(

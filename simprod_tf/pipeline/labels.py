@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Union
 
 import numpy as np
 
 from simprod_tf.data.catalog import Catalog
 from simprod_tf.data.group_pairs import draw_group_pairs
+from simprod_tf.data.pair_shards import PairShards
 from simprod_tf.data.pairs import Pairs, join_pairs
 from simprod_tf.data.split import Split
 from simprod_tf.errors import SimprodError
 from simprod_tf.features.group_batches import num_classes, product_classes
+from simprod_tf.features.pair_shards import PairStream
 from simprod_tf.pipeline.plan import TrainPlan
+from simprod_tf.pipeline.progress import Progress, silent
+from simprod_tf.pipeline.streamed_pairs import stream_pairs
+
+# In memory, or in shards too large for it.
+Mined = Union[Pairs, PairShards]
 
 # Pairs drawn from groups for each product of a side.
 _DRAWN_PER_PRODUCT = 10
@@ -23,7 +32,8 @@ class SideLabels:
     """The labels of a training's two sides.
 
     Attributes:
-        train: Labelled pairs of the training side.
+        train: Labelled pairs of the training side; a stream where mined ones lie in
+            shards.
         classes: [P] int64, the class of each product of the training side, else -1.
         validation: Labelled pairs of the validation side that decide the threshold:
             hand-labelled ones where there are any; or None.
@@ -32,7 +42,7 @@ class SideLabels:
         groups: [P] str, the group of each product of the validation side, else "".
     """
 
-    train: Pairs
+    train: Pairs | PairStream
     classes: np.ndarray
     validation: Pairs | None
     watched: Pairs | None
@@ -43,13 +53,22 @@ def side_labels(
     catalog: Catalog,
     split: Split,
     hand: Pairs | None,
-    mined: Pairs | None,
+    mined: Mined | None,
     plan: TrainPlan,
+    *,
+    memory: Path | None = None,
+    progress: Progress = silent,
 ) -> SideLabels:
     """Returns what the plan trains on and validates by.
 
-    Hand-labelled pairs validate where there are any, then mined ones, then pairs drawn
-    from groups.
+    Hand-labelled pairs validate where there are any, then mined ones (of shards, a
+    sample), then pairs drawn from groups.
+
+    Args:
+        catalog, split, hand, plan: See `train_run`.
+        mined: Mined pairs, in memory or in shards.
+        memory: Folder in which what the shards hold is remembered, or None.
+        progress: Told how much of the shards is counted.
 
     Raises:
         SimprodError: what the plan trains on is not there, or not of both labels, or
@@ -59,6 +78,7 @@ def side_labels(
     on_train, on_validation = (
         np.isin(catalog.ids, split.ids(side)) for side in ("train", "validation")
     )
+    train: Pairs | PairStream | None
     if plan.train_on == "groups":
         train, validation = (
             _drawn(catalog, on, plan) for on in (on_train, on_validation)
@@ -71,8 +91,17 @@ def side_labels(
             )
         classes = _classes(catalog, ids=catalog.ids[on_train])
     else:
-        train, validation, watched = _given(split, hand, mined, plan)
-        classes = _classes(catalog, train)
+        shards = mined if isinstance(mined, PairShards) else None
+        if shards is None or plan.train_on == "hand":
+            known = None if isinstance(mined, PairShards) else mined
+            train, validation, watched = _given(split, hand, known, plan)
+            classes = _classes(catalog, train)
+        else:
+            train, sample = stream_pairs(
+                shards, catalog, split, hand, plan, memory=memory, progress=progress
+            )
+            _, validation, watched = _given(split, hand, sample, plan)
+            classes = np.full(len(catalog), -1, np.int64)
     _check(train, classes, plan)
     return SideLabels(
         train,
@@ -129,7 +158,7 @@ def _classes(
         return np.full(len(catalog), -1, np.int64)
 
 
-def _check(train: Pairs, classes: np.ndarray, plan: TrainPlan) -> None:
+def _check(train: Pairs | PairStream, classes: np.ndarray, plan: TrainPlan) -> None:
     if plan.raw:
         return
     if plan.training.form == "groups":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
@@ -17,12 +18,14 @@ import tensorflow as tf
 
 from simprod_tf.atomic import whole_folder
 from simprod_tf.data.catalog import Catalog
+from simprod_tf.data.pair_shards import PairShards
 from simprod_tf.data.pairs import Pairs
 from simprod_tf.data.picture_hash import PictureGroups, near_duplicates
 from simprod_tf.data.split import Split, check_split, split_catalog, write_split
 from simprod_tf.data.tables import write_table
 from simprod_tf.data.vectors import VectorTable
 from simprod_tf.errors import ThresholdError
+from simprod_tf.features.pair_shards import PairStream
 from simprod_tf.features.product_inputs import known_products
 from simprod_tf.features.word_weights import Coverage
 from simprod_tf.manifest import fingerprint
@@ -38,7 +41,13 @@ from simprod_tf.training.fit import TrainingSide, ValidationSide, fit_encoder
 from simprod_tf.training.precision import FLOAT32, as_float32, precision
 from simprod_tf.training.projector import Projector
 from simprod_tf.training.settings import EpochReport
-from simprod_tf.training.strategy import strategy_of
+from simprod_tf.training.strategy import (
+    naming_lost_workers,
+    one_by_one,
+    strategy_of,
+    wait_for_all,
+    writes,
+)
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +77,7 @@ def train_run(
     out: str | Path,
     *,
     hand: Pairs | None = None,
-    mined: Pairs | None = None,
+    mined: Pairs | PairShards | None = None,
     split: Split | None = None,
     allow_leaks: bool = False,
     tables: Sequence[VectorTable] = (),
@@ -87,7 +96,8 @@ def train_run(
         catalog: The products.
         out: The folder to write; an earlier run's is replaced.
         hand, mined: Labelled pairs with ids of the catalogue; needed but where the plan
-            trains on groups.
+            trains on groups. Mined ones may lie in shards: they are read anew each
+            epoch, and never all in memory.
         split: Where each product belongs, or None to split by connected component.
         allow_leaks: Use a `split` that leaks.
         tables: Precomputed vectors, as further sources of features.
@@ -107,10 +117,21 @@ def train_run(
     require_outside(out, tensorboard, "TensorBoard's logs")
     near = near_duplicates(catalog, progress=about(progress, "Comparing pictures"))
     split = _split(catalog, split, hand, near, allow_leaks, plan)
-    labels = side_labels(catalog, split, hand, mined, plan)
+    labels = side_labels(
+        catalog,
+        split,
+        hand,
+        mined,
+        plan,
+        memory=_unfinished(Path(out)),
+        progress=progress,
+    )
     hardware = plan.training.hardware
     strategy = strategy_of(hardware.strategy)
-    with precision(hardware.precision), strategy.scope():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(naming_lost_workers(strategy))
+        stack.enter_context(precision(hardware.precision))
+        stack.enter_context(strategy.scope())
         prepared = prepare_encoder(
             catalog,
             plan,
@@ -121,7 +142,9 @@ def train_run(
         # A split may know products that this catalogue has not.
         ids = catalog.ids[np.isin(catalog.ids, split.ids("train"))]
         run = _Run(catalog, prepared, labels, ids, near, plan, progress)
-        arrays = run.arrays()
+        # A store of features has one writer at a time.
+        stored = plan.image.frozen and len(prepared.tower_names) > 0
+        arrays = one_by_one(strategy, run.arrays) if stored else run.arrays()
         history = run.fit(arrays, Path(out), tensorboard)
         trained = _in_float32(prepared.trained)
     # The threshold is of distances as the saved encoder computes them.
@@ -138,13 +161,16 @@ def train_run(
     }
     trained = replace(trained, details=details)
     # Of several workers one writes.
-    if strategy.extended.should_checkpoint:
+    if writes(strategy):
         with whole_folder(out) as folder:
             write_split(split, folder / "split.parquet")
             _write_history(history, folder / "history.csv")
             trained.save(folder)
-    # With what trainings of other settings left behind.
-    shutil.rmtree(_unfinished(Path(out)), ignore_errors=True)
+        # With what trainings of other settings left behind.
+        shutil.rmtree(_unfinished(Path(out)), ignore_errors=True)
+    with naming_lost_workers(strategy):
+        # Who is done first stays, else the others would take it for lost.
+        wait_for_all(strategy)
     unknown = run.products.ids[~known_products(arrays)]
     return TrainResult(
         Path(out),
@@ -247,8 +273,12 @@ class _Run:
             column = getattr(self.catalog, name)
             parts.append((f"catalog {name}", "\n".join(column).encode()))
         parts.append(("training side", "\n".join(self.train_ids).encode()))
+        train = self.labels.train
+        pairs = train.hand if isinstance(train, PairStream) else train
+        if isinstance(train, PairStream):
+            parts.append(("shards", json.dumps(train.shards.facts()).encode()))
         for name in ("anchor_ids", "other_ids", "labels", "weights"):
-            column = getattr(self.labels.train, name)
+            column = () if pairs is None else getattr(pairs, name)
             parts.append((name, "\n".join(map(str, column)).encode()))
         return _unfinished(out) / fingerprint(parts)
 
@@ -321,7 +351,7 @@ def _in_float32(trained: TrainedEncoder) -> TrainedEncoder:
     return replace(trained, head=as_float32(trained.head), towers=tuple(towers))
 
 
-def _pair_counts(pairs: Pairs | None) -> dict[str, int]:
+def _pair_counts(pairs: Pairs | PairStream | None) -> dict[str, int]:
     if pairs is None:
         return {"pairs": 0, "similar": 0}
     return {"pairs": len(pairs), "similar": pairs.num_positives}

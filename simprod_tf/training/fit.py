@@ -22,6 +22,7 @@ from simprod_tf.data.pairs import Pairs
 from simprod_tf.errors import SimprodError
 from simprod_tf.features.augment import AugmentSettings
 from simprod_tf.features.epoch_clock import EpochClock
+from simprod_tf.features.pair_shards import PairStream
 from simprod_tf.training.callbacks import (
     ClockHand,
     PairMetrics,
@@ -44,7 +45,13 @@ from simprod_tf.training.objective import (
 from simprod_tf.training.optimizer import build_optimizer
 from simprod_tf.training.settings import EpochReport, TrainingSettings
 from simprod_tf.training.stopping import ResumableStopping
-from simprod_tf.training.strategy import FitInput, distributed
+from simprod_tf.training.strategy import (
+    FitInput,
+    PassClock,
+    distributed,
+    wait_for_all,
+    writes,
+)
 
 # Trainable tables of words, by the names of their weights.
 _WORDS = "word_vector_mean/(?:bucket_)?vectors"
@@ -55,13 +62,13 @@ class TrainingSide:
     """What a training learns from.
 
     Attributes:
-        pairs: Labelled pairs of products of the training side.
+        pairs: Labelled pairs of products of the training side, or a stream of them.
         ids: The products of the training side, among which negatives are drawn.
         classes: [P] int64, -1 for none: for batches of groups.
         near: [P] int64, equal for near-identical pictures: no negatives of each other.
     """
 
-    pairs: Pairs
+    pairs: Pairs | PairStream
     ids: np.ndarray
     classes: np.ndarray | None = None
     near: np.ndarray | None = None
@@ -143,7 +150,11 @@ def fit_encoder(
         )
         rows = fit.run(callbacks)
     if backup is not None:
-        shutil.rmtree(backup, ignore_errors=True)
+        strategy = tf.distribute.get_strategy()
+        # Of several workers one removes what the others may be reading.
+        wait_for_all(strategy)
+        if writes(strategy):
+            shutil.rmtree(backup, ignore_errors=True)
     return [epoch_report(int(row["epoch"]), settings.epochs, row) for row in rows]
 
 
@@ -218,6 +229,7 @@ class _Fit:
                     stopping,
                     self.backup(part),
                     hand,
+                    *self.first_epoch(part),
                     *further,
                 ],
                 verbose=0,
@@ -251,6 +263,8 @@ class _Fit:
         negatives = self.settings.negatives
         if not negatives.hard and not negatives.random:
             return Labels(self.train.pairs), []
+        if isinstance(self.train.pairs, PairStream):
+            raise ValueError("negatives are drawn from pairs in memory alone.")
         pool = NegativePool(
             Embedder(self.encoder, self.feed.arrays),
             self.feed.catalog,
@@ -265,13 +279,15 @@ class _Fit:
 
     def fed(self, labels: Labels) -> FitInput:
         """Returns what to fit on: the batches, of this worker where there are more."""
-        feed = self.feed
+        feed, passes = self.feed, None
         if _replicas() > 1:
-            # One iterator runs through all epochs: passes are counted, no clock read.
-            feed = replace(feed, clock=None)
+            # One iterator runs through all epochs, ahead of them: a clock of its own.
+            passes = PassClock(self.clock, EpochClock(self.clock.seed))
+            feed = replace(feed, clock=passes.now)
         return distributed(
             tf.distribute.get_strategy(),
             lambda shard: training_batches(feed, labels, self.settings, shard=shard),
+            clock=passes,
         )
 
     def judged(self) -> tf.data.Dataset | None:
@@ -329,6 +345,15 @@ class _Fit:
             weighted_metrics=[],
             jit_compile=self.settings.hardware.xla,
         )
+
+    def first_epoch(self, part: _Part) -> list[tf.keras.callbacks.Callback]:
+        """Returns what sets the clock to a part that begins, before its iterator."""
+
+        def begin(logs: dict | None = None) -> None:
+            # `ClockHand` knows of epochs that were restored, and of no other start.
+            self.clock.epoch = max(self.clock.epoch, part.first)
+
+        return [tf.keras.callbacks.LambdaCallback(on_train_begin=begin)]
 
     def tower_rates(self, part: _Part) -> dict[str, float]:
         """Freezes what the part leaves of the towers; returns the others' rates."""

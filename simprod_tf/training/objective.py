@@ -23,6 +23,7 @@ from simprod_tf.features.group_batches import (
     num_classes,
     pairs_of_classes,
 )
+from simprod_tf.features.pair_shards import PairStream, stream_batches
 from simprod_tf.features.unique_batches import unique_batches
 from simprod_tf.model.arcface import ArcFaceLoss, MarginRamp, build_classifier
 from simprod_tf.model.losses import contrastive_loss, double_margin_loss, npairs_loss
@@ -48,11 +49,11 @@ class Labels:
     """What a training learns from: labelled pairs, or classes of products, or both.
 
     Attributes:
-        pairs: Labelled pairs, or what gives those of the coming pass.
+        pairs: Labelled pairs, or what gives those of the coming pass, or a stream.
         classes: [P] int64, -1 for products of no class; needed for batches of groups.
     """
 
-    pairs: PairsNow | None = None
+    pairs: PairsNow | PairStream | None = None
     classes: np.ndarray | None = None
 
 
@@ -113,10 +114,9 @@ def training_batches(
         feed: Inputs.
         labels: Pairs, or classes where the form is "groups".
         settings: See there.
-        shard: See `pair_batches`.
+        shard: See `pair_batches`, or `stream_batches`.
     """
     common: dict[str, Any] = {
-        "training": True,
         "clock": feed.clock,
         "seed": settings.seed,
         "augment": feed.augment,
@@ -130,17 +130,20 @@ def training_batches(
             _classes(labels),
             groups_per_batch=max(2, size // each),
             products_per_group=each,
+            training=True,
             **common,
         )
         on_pairs = settings.loss.name in _ON_PAIRS
         return batches.map(pairs_of_classes) if on_pairs else batches
+    pairs = _pairs(labels)
+    if isinstance(pairs, PairStream):
+        unique = settings.form == "unique"
+        return stream_batches(
+            feed.arrays, pairs, unique=unique, batch_size=size, **common
+        )
     form = pair_batches if settings.form == "twin" else unique_batches
     return form(
-        feed.arrays,
-        feed.catalog,
-        _pairs(labels),
-        batch_size=size,
-        **common,
+        feed.arrays, feed.catalog, pairs, batch_size=size, training=True, **common
     )
 
 
@@ -154,7 +157,7 @@ def validation_batches(
     return form(feed.arrays, feed.catalog, pairs, batch_size=settings.batch.size)
 
 
-def _pairs(labels: Labels) -> PairsNow:
+def _pairs(labels: Labels) -> PairsNow | PairStream:
     if labels.pairs is None:
         raise ValueError("batches of pairs need labelled pairs.")
     return labels.pairs

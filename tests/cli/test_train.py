@@ -220,6 +220,13 @@ def test_options_that_mean_more_than_one_setting():
             "drawn negatives are pairs",
         ),
         (("--monitor", "loss"), "monitor must be one of pr_auc"),
+        (("--worker", 0), "--worker says which of --workers this is: give both"),
+        (("--workers", "a:1,b:1"), "--workers takes --worker too"),
+        (("--workers", "a:1,b", "--worker", 0), "a worker is host:port"),
+        (
+            ("--workers", "a:1", "--worker", 0, "--strategy", "mirrored"),
+            "--workers train multi-worker, not mirrored",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_usage_errors(options, message):

@@ -32,6 +32,7 @@ def test_a_catalogue_is_read(tmp_path, picture):
     assert catalog["c"] == Product("c", "Blue mug", attributes={"brand": "Bolt"})
     assert list(catalog.column("brand")) == ["Acme", "", "Bolt"]
     assert list(catalog.rows_of(["c", "a"])) == [2, 0]
+    assert catalog.rows_or_none(["c", "z", "a"]).tolist() == [2, -1, 0]
     assert "b" in catalog
     assert "z" not in catalog
     assert repr(catalog) == (

@@ -102,3 +102,11 @@ def test_ctrl_c_during_a_query_stays_ctrl_c():
     finally:
         stop.cancel()
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_full_disk_is_named() -> None:
+    with Embedded() as engine:
+        with pytest.raises(
+            SimprodError, match="^/dev/full: No space left on device; m"
+        ):
+            engine.run("COPY (SELECT 1) TO '/dev/full' (FORMAT csv)")

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from simprod_tf.data.catalog import read_catalog
-from simprod_tf.data.pairs import canonical_pairs
+from simprod_tf.data.pair_shards import PairShards
+from simprod_tf.data.pairs import canonical_pairs, write_pairs
 from simprod_tf.data.split import Split, read_split
 from simprod_tf.data.tables import read_table
 from simprod_tf.errors import SimprodError
@@ -232,6 +233,37 @@ def test_an_interrupted_training_goes_on_where_it_stopped(shop, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_interrupted_training_on_shards_goes_on_where_it_stopped(shop, tmp_path):
+    catalog, hand, mined = shop
+    shards = in_shards(mined, tmp_path / "mined")
+    plan = replace(WORDS_ONLY, training=training(epochs=3))
+    told = []
+
+    def train(out, interrupts):
+        def progress(what, done, total):
+            told.append((out, what))
+            interrupts(what, done, total)
+
+        return train_run(
+            catalog, tmp_path / out, hand=hand, mined=shards, plan=plan,
+            progress=progress,
+        )  # fmt: skip
+
+    whole = train("whole", Interrupts())
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", Interrupts(after=2))
+    (count,) = (tmp_path / "parts.unfinished").glob("pairs-*.npz")
+    assert count.stat().st_size
+    told.clear()
+    found = train("parts", Interrupts())
+    # Counted once, and not again.
+    assert ("parts", "Counting mined pairs") not in told
+    assert found.fingerprint == whole.fingerprint
+    assert found.details == whole.details
+    assert not (tmp_path / "parts.unfinished").exists()
+
+
+@pytest.mark.slow
 def test_a_training_of_other_settings_takes_nothing_up(shop, tmp_path):
     catalog, hand, _ = shop
     plan = replace(WORDS_ONLY, train_on="hand", training=training(epochs=2))
@@ -337,6 +369,28 @@ def test_a_split_of_more_products_serves(shop, tmp_path):
     fewer = hand.within(some.ids)
     result = train_run(some, tmp_path / "some", hand=fewer, split=split, plan=plan)
     assert result.details["pairs"]["train"]["pairs"] > 0
+
+
+def in_shards(pairs, folder):
+    """The pairs in three shards."""
+    for number in range(3):
+        some = pairs.where(np.arange(len(pairs)) % 3 == number)
+        write_pairs(some, folder / f"part-{number:05d}.parquet")
+    return PairShards.open(folder)
+
+
+def test_mined_shards_train_on_as_many_pairs_as_their_file(shop, tmp_path):
+    catalog, hand, mined = shop
+    plan = replace(WORDS_ONLY, training=training(epochs=1))
+    details = [
+        train_run(
+            catalog, tmp_path / f"run{number}", hand=hand, mined=some, plan=plan
+        ).details
+        for number, some in enumerate((in_shards(mined, tmp_path / "mined"), mined))
+    ]
+    assert details[0]["pairs"] == details[1]["pairs"]
+    assert details[0]["pairs"]["train"]["pairs"] > 100
+    assert not (tmp_path / "run0.unfinished").exists()
 
 
 def test_tensorboard_has_scalars_and_embeddings(shop, tmp_path):
