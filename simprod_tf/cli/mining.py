@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from simprod_tf.atomic import write_json
-from simprod_tf.cli.console import Bars, bars, options, print_rows, say
+from simprod_tf.cli.console import Bars, bars, options, say
 from simprod_tf.cli.engine_options import EngineChoice, EngineName, Master, SparkConf
+from simprod_tf.cli.mining_words import (
+    print_quality,
+    read_line,
+    summary,
+    write_report,
+)
 from simprod_tf.errors import SimprodError
 
 if TYPE_CHECKING:
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
 
     from simprod_tf.data.events import EventLog, EventSettings
     from simprod_tf.data.mining import MiningSettings
-    from simprod_tf.data.mining_quality import MiningQuality, Precision
+    from simprod_tf.data.mining_quality import MiningQuality
     from simprod_tf.data.pairs import Pairs
 
 _LOG, _VOTES, _LIMITS, _QUALITY = "The log", "Votes", "Limits", "Quality"
@@ -243,12 +248,12 @@ def mine(
         memory_mb=memory_mb,
     )
     if report is not None:
-        _write_report(report, event_settings, settings, counts, quality)
+        write_report(report, event_settings, settings, counts, quality)
     if not counts["pairs"]:
-        raise SimprodError(f"{events}: no pair could be mined.\n{_read(counts)}")
-    say(_summary(counts, out))
+        raise SimprodError(f"{events}: no pair could be mined.\n{read_line(counts)}")
+    say(summary(counts, out))
     if hand_pairs is not None:
-        _print_quality(quality, hand_pairs)
+        print_quality(quality, hand_pairs)
 
 
 @dataclass(frozen=True)
@@ -355,90 +360,3 @@ def _slots(text: str | None, negative_slots: int, hand_pairs: Path | None) -> li
             f"--quality-slots are whole numbers from 1 on, as 1,2,3, got {text!r}."
         )
     return sorted({negative_slots, *map(int, numbers)})
-
-
-def _summary(counts: Mapping[str, int], out: Path) -> str:
-    return (
-        f"{counts['pairs']:,} pairs, {counts['positive_pairs']:,} of them similar, "
-        f"written to {out}\n{_read(counts)}"
-    )
-
-
-def _read(counts: Mapping[str, int]) -> str:
-    return (
-        f"From {counts['purchases']:,} purchases, {counts['carts']:,} carts and "
-        f"{counts['views']:,} views; {counts['buyers']:,} buyers\n"
-        f"{_dropped(counts)}"
-    )
-
-
-def _dropped(counts: Mapping[str, int]) -> str:
-    """Returns one line for each reason that came up, largest numbers first."""
-    from simprod_tf.data import mining
-
-    reasons = {
-        "returns": "returns, ignored",
-        "ignored_events": "events ignored by name",
-        "outside_period": "events outside --since and --until",
-        "repeated_event_ids": "rows that repeat an event_id",
-        **mining.BUYER_REASONS,
-        **mining.CASE_REASONS,
-        **mining.VOTE_REASONS,
-        **mining.PAIR_REASONS,
-    }
-    lines = [
-        f"  {counts[name]:>13,}  {text}"
-        for name, text in reasons.items()
-        if counts[name]
-    ]
-    return "\n".join(["Left out:", *lines] if lines else ["Left out: nothing"])
-
-
-def _print_quality(quality: list[MiningQuality], hand_pairs: Path) -> None:
-    """Prints the precision by slots, or that the hand labels know none of the pairs."""
-    if not any(one.positives.known + one.negatives.known for one in quality):
-        say(f"{hand_pairs}: none of the mined pairs is among these; nothing to judge.")
-        return
-    columns = ("slots", "pairs", "positives right", "negatives right")
-    print_rows(
-        columns,
-        [
-            (
-                str(one.negative_slots),
-                str(one.pairs),
-                *map(str, (one.positives, one.negatives)),
-            )
-            for one in quality
-        ],
-    )
-
-
-def _write_report(
-    path: Path,
-    log: EventSettings,
-    settings: MiningSettings,
-    counts: Mapping[str, int],
-    quality: list[MiningQuality],
-) -> None:
-    def facts(precision: Precision) -> dict[str, float | None]:
-        known = asdict(precision)
-        if not precision.known:
-            return {**known, "share": None, "low": None, "high": None}
-        names = ("share", "low", "high")
-        return {**known, **{name: getattr(precision, name) for name in names}}
-
-    content = {
-        "log": asdict(log),
-        "settings": asdict(settings),
-        "counts": dict(counts),
-        "quality": [
-            {
-                "negative_slots": one.negative_slots,
-                "pairs": one.pairs,
-                "positives": facts(one.positives),
-                "negatives": facts(one.negatives),
-            }
-            for one in quality
-        ],
-    }
-    write_json(path, content)
