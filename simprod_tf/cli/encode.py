@@ -30,6 +30,14 @@ def encode(
             min=1, help="Products that are embedded, and lost if interrupted, together."
         ),
     ] = 4096,
+    max_set_aside: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Stop where a larger share of the products cannot be embedded.",
+        ),
+    ] = 0.2,
     previous: Annotated[
         Optional[Path],
         typer.Option(
@@ -55,7 +63,7 @@ def encode(
 
     choice = EngineChoice(engine, master, spark_conf)
     with options():
-        settings = EncodeSettings(dtype=dtype, rows_per_unit=rows_per_unit)
+        settings = EncodeSettings(dtype, rows_per_unit, max_set_aside)
     with choice.open(out) as place, bars() as progress:
         done = encode_catalog(
             place,

@@ -11,6 +11,7 @@ import typer
 from simprod_tf.cli.console import bars, say
 from simprod_tf.cli.engine_options import EngineChoice
 from simprod_tf.errors import SimprodError
+from simprod_tf.shards import SUCCESS
 
 if TYPE_CHECKING:
     from simprod_tf.index.sharded import ShardedIndex
@@ -64,7 +65,7 @@ def index_shards(
     if not has_embeddings and model is None:
         raise typer.BadParameter(
             "give --model, the SavedModel that embeds, or embeddings of `simprod "
-            "encode` in place of the catalogue."
+            f"encode` that are whole, with {SUCCESS}, in place of the catalogue."
         )
     with choice.open(out) as engine, bars() as progress:
         if model is None:

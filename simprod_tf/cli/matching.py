@@ -167,6 +167,9 @@ def match(
     choice = EngineChoice(engine, master, spark_conf)
     if groups is None and (bridges is not None or previous is not None):
         raise typer.BadParameter("--bridges and --previous go with --groups.")
+    _require_apart(out, groups, bridges)
+    if only is not None and previous is None:
+        _require_new(groups)
     outputs = run.MatchOutputs(out, groups, bridges)
     with options():
         grouping = run.GroupSettings(linkage, max_group_size)
@@ -276,6 +279,22 @@ def _say(lines: list[str], outputs: MatchOutputs) -> None:
         say(line)
     paths = (outputs.matches, outputs.groups, outputs.bridges)
     say(f"Written to {', '.join(str(path) for path in paths if path)}")
+
+
+def _require_apart(*outputs: Path | None) -> None:
+    """Refuses one place for two outputs, of which the last one would stay."""
+    places = [str(one.absolute()) for one in outputs if one is not None]
+    if len(set(places)) < len(places):
+        raise typer.BadParameter("--out, --groups and --bridges are places apart.")
+
+
+def _require_new(groups: Path | None) -> None:
+    """Refuses to put the groups of some products in the place of those of all."""
+    if groups is not None and groups.exists():
+        raise SimprodError(
+            f"with --only, {groups} would hold the groups of these products alone; "
+            "give the groups of all as --previous, or another place."
+        )
 
 
 def load_decider(folder: Path | None) -> Decider | None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simprod_tf.atomic import whole_file
+from simprod_tf.data.picture_file import PICTURE_SUFFIXES
 from simprod_tf.data.tables import read_table
 from simprod_tf.errors import InputError
 from simprod_tf.shards import shard_files
@@ -84,6 +85,7 @@ def catalog_files(catalog: str | os.PathLike[str]) -> list[Path]:
     """
     place = Path(os.path.abspath(catalog))
     if place.is_dir():
+        _require_known(place)
         return shard_files(place, SUFFIXES)
     if not place.is_file():
         raise InputError("there is no such file or folder.", path=catalog)
@@ -91,6 +93,25 @@ def catalog_files(catalog: str | os.PathLike[str]) -> list[Path]:
         known = ", ".join(SUFFIXES)
         raise InputError(f"unknown kind of file; use one of {known}.", path=catalog)
     return [place]
+
+
+def _require_known(folder: Path) -> None:
+    """Refuses files that are neither catalogue nor picture, such as catalog.csv.gz.
+
+    Raises:
+        InputError: names one; nobody would miss its products before they are gone.
+    """
+    known = {*SUFFIXES, *PICTURE_SUFFIXES}
+    there = {file.suffix.lower() for file in folder.rglob("*") if file.is_file()}
+    if not there & set(SUFFIXES):
+        return
+    for file in shard_files(folder, sorted(there)):
+        if file.suffix.lower() not in known:
+            raise InputError(
+                f"holds {file.relative_to(folder)}, which is no catalogue; those end "
+                f"in {', '.join(SUFFIXES)}. Move it elsewhere.",
+                path=folder,
+            )
 
 
 def catalog_pieces(files: Sequence[Path], *, rows_per_piece: int) -> list[CatalogPiece]:

@@ -57,6 +57,8 @@ def open_event_file(path: str | os.PathLike[str], engine: Embedded) -> EventFile
         InputError: it is missing, empty, of an unknown kind, or its head is damaged.
     """
     path = Path(path)
+    if not path.exists():
+        raise InputError("there is no such file or folder.", path=path)
     try:
         opener = _OPENERS[path.suffix.lower()]
     except KeyError:
@@ -64,8 +66,6 @@ def open_event_file(path: str | os.PathLike[str], engine: Embedded) -> EventFile
             f"an event log ends in {', '.join(_OPENERS)}, not in {path.suffix!r}.",
             path=path,
         ) from None
-    if not path.exists():
-        raise InputError("there is no such file.", path=path)
     if path.stat().st_size == 0:
         raise InputError("the file is empty.", path=path)
     return opener(path, engine)

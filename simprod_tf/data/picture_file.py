@@ -22,6 +22,10 @@ from simprod_tf.errors import InputError
 PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "BMP")
 # MPO is a JPEG with further pictures behind it. Not everything that Pillow opens: for
 # EPS it would start Ghostscript.
+PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif"),
+    *(".jp2", ".ppm"),
+)
 CONVERTED_FORMATS = ("WEBP", "TIFF", "AVIF", "JPEG2000", "PPM")
 # Above the largest full-frame cameras (61 million); decoded, 4 bytes each are 256 MB.
 MAX_PIXELS = 64_000_000

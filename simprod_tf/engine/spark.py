@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 # local[2] gives up at the first lost task; local[2,4] tries each four times.
 _LOCAL_TRIES = 4
+_MASTERS = r"local(\[.+\]|-cluster\[.+\])?$|(spark|k8s|mesos)://.|yarn$"
 _POLL_S = 0.1
 _CONNECT_S = 5.0
 
@@ -243,7 +244,11 @@ def _start(master: str | None, settings: Mapping[str, str]) -> Any:
     for key, value in {**_SETTINGS, **_quiet(), **settings}.items():
         builder = builder.config(key, value)
     with own_errors():
-        return builder.getOrCreate()
+        session = builder.getOrCreate()
+    if is_submitted:
+        # Its Java runs already, with a log that is not ours.
+        session.sparkContext.setLogLevel("ERROR")
+    return session
 
 
 # What a user states comes on top of these.
@@ -281,6 +286,10 @@ def _require_pyspark() -> None:
 
 def _require_master(master: str | None) -> None:
     """Asks a standalone master first: Spark itself would try for a minute."""
+    if master is not None and not re.match(_MASTERS, master):
+        raise SimprodError(
+            f"--master is spark://HOST:7077, yarn, k8s://... or local[2], got {master}."
+        )
     if master is None or not master.startswith("spark://"):
         return
     for place in master.removeprefix("spark://").split(","):

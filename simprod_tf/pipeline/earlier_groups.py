@@ -69,24 +69,47 @@ def read_earlier(
         engine.define("grouping_earlier", _STAYING)
 
 
-def _read(engine: Engine, previous: Path | None) -> None:
-    if previous is None:
-        engine.load("grouping_previous", _NOBODY.empty_table())
-        return
+def require_groups(previous: Path) -> None:
+    """Refuses a table of groups that cannot be read.
+
+    Raises:
+        InputError: a file is damaged, or lacks a column; names it.
+    """
     if not previous.is_dir():
-        found = read_table(previous)
-        found.require(_COLUMNS)
-        engine.load("grouping_previous", found.table.select(_COLUMNS))
+        read_table(previous).require(_COLUMNS)
         return
     files = shard_files(previous)
-    names = pq.read_schema(files[0]).names
+    names = _columns(files)
     for name in _COLUMNS:
         if name not in names:
             raise InputError(
                 f"column {name!r} is missing; the columns are: {', '.join(names)}.",
                 path=os.fspath(files[0]),
             )
-    engine.read("grouping_previous", files)
+
+
+def _read(engine: Engine, previous: Path | None) -> None:
+    if previous is None:
+        engine.load("grouping_previous", _NOBODY.empty_table())
+        return
+    require_groups(previous)
+    if previous.is_dir():
+        engine.read("grouping_previous", shard_files(previous))
+    else:
+        table = read_table(previous).table.select(_COLUMNS)
+        engine.load("grouping_previous", table)
+
+
+def _columns(files: Sequence[Path]) -> list[str]:
+    """Returns the columns of the first file, once all files could be opened."""
+    for file in files:
+        try:
+            pq.read_metadata(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(
+                f"cannot be read as Parquet ({error}); group again.", path=file
+            ) from error
+    return list(pq.read_schema(files[0]).names)
 
 
 def _check(engine: Engine, previous: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from simprod_tf.atomic import whole_folder
+from simprod_tf.atomic import whole_file, whole_folder
 from simprod_tf.data.catalog_shards import (
     CatalogPiece,
     catalog_files,
@@ -52,16 +52,22 @@ class EncodeSettings:
     Attributes:
         dtype: of the embeddings on disk, "float32" or "float16".
         rows_per_unit: products that are embedded, and written, together.
+        max_set_aside: the share of the products that may be set aside, at most.
     """
 
     dtype: str = "float32"
     rows_per_unit: int = 4096
+    max_set_aside: float = 0.2
 
     def __post_init__(self) -> None:
         """Refuses what there is not."""
         if self.dtype not in DTYPES:
             raise ValueError(
                 f"dtype is one of {', '.join(DTYPES)}, got {self.dtype!r}."
+            )
+        if not 0 <= self.max_set_aside <= 1:
+            raise ValueError(
+                f"max_set_aside is a share, from 0 to 1, got {self.max_set_aside}."
             )
         if self.rows_per_unit < 1:
             raise ValueError(
@@ -98,7 +104,7 @@ def encode_catalog(
 ) -> EncodedCatalog:
     """Writes the embeddings of a catalogue; an interrupted run goes on when run again.
 
-    Rows that cannot be used are set aside, with reasons; none refuses the job.
+    Rows that cannot be used are set aside, with reasons; too many refuse the job.
 
     Args:
         engine: where it runs; all its machines see the same files.
@@ -114,7 +120,7 @@ def encode_catalog(
         InputError: a file of the catalogue cannot be read; `out` holds other things.
         ModelError: the model cannot be loaded, or cannot do this work.
         FingerprintError: `previous` is of another encoder.
-        SimprodError: no product can be embedded.
+        SimprodError: more products cannot be embedded than `max_set_aside` allows.
     """
     settings = settings or EncodeSettings()
     _require_place(out, catalog)
@@ -147,6 +153,7 @@ def encode_catalog(
             job=job,
             progress=about(progress, "Embedding pieces"),
         )
+        _require_most(job, records, Path(out), settings.max_set_aside)
         return _publish(job, units, records, Path(out))
 
 
@@ -243,12 +250,6 @@ def _publish(
         num_reused=sum(one["reused"] for one in done),
         num_units=len(units),
     )
-    if not total.rows:
-        reason = next(one["reason"] for one in done if one["reason"])
-        raise SimprodError(
-            f"none of the {total.num_set_aside} products can be embedded; the first "
-            f"one: {reason}."
-        )
     with whole_folder(out) as temporary:
         # What takes room first: the parts are only moved.
         aside = [name for name, one in records.items() if one["set_aside"]]
@@ -270,6 +271,35 @@ def _publish(
         }
         write_success(temporary, content)
     return total
+
+
+def _require_most(
+    job: EncodeJob, records: Mapping[str, Mapping[str, Any]], out: Path, share: float
+) -> None:
+    """Refuses a run that has lost more than its share: pictures that nobody mounted.
+
+    Raises:
+        SimprodError: says where the products are listed that were set aside.
+    """
+    rows = sum(one["rows"] for one in records.values())
+    lost = sum(one["set_aside"] for one in records.values())
+    if rows and lost <= share * (rows + lost):
+        return
+    listed = Path(f"{os.path.abspath(out)}.{SET_ASIDE}")
+    names = sorted(name for name, one in records.items() if one["set_aside"])
+    with whole_file(listed) as temporary:
+        _join(job, "aside", names, temporary)
+    reason = next(one["reason"] for one in records.values() if one["reason"])
+    if not rows:
+        raise SimprodError(
+            f"none of the {lost} products can be embedded; the first one: {reason}. "
+            f"{listed} lists them."
+        )
+    raise SimprodError(
+        f"{lost} of {rows + lost} products cannot be embedded, more than "
+        f"{share:.0%} of them; the first one: {reason}. {listed} lists them. Mend "
+        "them, or do without them by a larger --max-set-aside of `simprod encode`."
+    )
 
 
 def _join(job: EncodeJob, kind: str, names: Sequence[str], out: Path) -> None:

@@ -21,6 +21,7 @@ from simprod_tf.index.sharded import ShardedIndex, load_shard
 from simprod_tf.matching.decisions import Decisions
 from simprod_tf.matching.matcher import MatchCounts
 from simprod_tf.pipeline.catalog_traits import Wanted
+from simprod_tf.pipeline.earlier_groups import require_groups
 from simprod_tf.pipeline.match_settings import (
     GroupSettings,
     MatchOutputs,
@@ -97,6 +98,9 @@ def match_shards(
         SimprodError: something that the settings ask for is not there.
     """
     require_sharded(settings)
+    if inputs.previous is not None:
+        # Groups that cannot be read are refused before the work, not after it.
+        require_groups(inputs.previous)
     for path, kind in _places(out):
         require_table_place(path, kind=kind)
     plan = _decide_plan(inputs, settings, edges=out.groups is not None)

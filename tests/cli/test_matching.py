@@ -182,6 +182,7 @@ def test_new_products_join_groups(run, tmp_path):
     [
         (("--bridges", "OUT/b.csv"), "--bridges and --previous go with --groups"),
         (("--previous", "catalog.csv"), "--bridges and --previous go with --groups"),
+        (("--groups", "OUT/g.csv", "--bridges", "OUT/g.csv"), "are places apart"),
         (("--veto", "colour"), "quantity, pack, model, brand, condition, got 'colour'"),
         (("--keep", "some"), "keep is one of similar, all, got 'some'"),
         (("--linkage", "ward"), "average, complete, single, got 'ward'"),
@@ -211,6 +212,11 @@ GROUPS = ("--groups", "OUT/g.csv")
             InputError,
             "catalog.csv: column 'group' is missing",
         ),
+        (
+            ("--only", "OUT/only.csv", "--groups", "OUT/there.csv"),
+            SimprodError,
+            "there.csv would hold the groups of these products alone; give",
+        ),
         (("--groups", "OUT/g.txt"), InputError, r"g.txt: .*\.csv"),
         (("--keys", "--catalog", "OUT/plain.csv"), SimprodError, "no column of keys"),
         (("--veto", "pack"), SimprodError, "from the catalogue: give --catalog"),
@@ -227,6 +233,7 @@ GROUPS = ("--groups", "OUT/g.csv")
 )
 def test_what_is_not_there_is_named(run, tmp_path, options, error, message):
     (tmp_path / "only.csv").write_text("id\na0\nzzz\n")
+    (tmp_path / "there.csv").write_text("id,group\n")
     (tmp_path / "plain.csv").write_text(
         "\n".join(["id,title", *(f"{id},mug" for id in in_twos(1))])
     )

@@ -100,6 +100,17 @@ def test_a_text_file_keeps_its_bad_rows_in_their_places(tmp_path):
     assert blocks[0].table.column_names == ["id"]
 
 
+def test_a_file_that_nobody_would_read_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("id\n")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.JPG").write_text("")
+    (tmp_path / "_notes.txt").write_text("")
+    assert catalog_files(tmp_path) == [tmp_path / "a.csv"]
+    (tmp_path / "b.csv.gz").write_text("")
+    with pytest.raises(InputError, match=r"holds b\.csv\.gz, which is no catalogue"):
+        catalog_files(tmp_path)
+
+
 def test_what_is_no_catalogue_is_refused(tmp_path):
     with pytest.raises(InputError, match="there is no such file or folder"):
         catalog_files(tmp_path / "gone")

@@ -20,7 +20,8 @@ from simprod_tf.pipeline import encode_unit
 from simprod_tf.pipeline.encode import EncodeSettings, encode_catalog
 
 DIM = 4
-SMALL = EncodeSettings(rows_per_unit=2)
+# Few products, of which many are bad on purpose.
+SMALL = EncodeSettings(rows_per_unit=2, max_set_aside=1)
 
 
 def embedding_of(title, picture=b""):
@@ -208,7 +209,7 @@ def test_float16_takes_half_the_room_and_is_as_near_as_it_can_be(
     run, tmp_path, model, encoder
 ):
     (tmp_path / "a.csv").write_text("id,title\na,mug\n")
-    settings = EncodeSettings(dtype="float16")
+    settings = EncodeSettings("float16", max_set_aside=1)
     run(tmp_path / "a.csv", model=model, out=tmp_path / "e", settings=settings)
     part = tmp_path / "e" / "part-00000.parquet"
     assert pq.read_schema(part).field("embedding").type == pa.list_(pa.float16(), DIM)
@@ -231,7 +232,7 @@ def test_only_what_is_new_or_changed_is_embedded_again(
     lines = ["e,pot,", "c,lid,", "b,cup,", "a,mug,x.jpg", "b,twice,", "d,can,"]
     catalog.write_text("\n".join(["id,title,image", *lines]) + "\n")
     encoder.asked.clear()
-    settings = EncodeSettings(rows_per_unit=4)
+    settings = EncodeSettings(rows_per_unit=4, max_set_aside=1)
     new, old = tmp_path / "new", tmp_path / "old"
     done = run(catalog, model=model, out=new, settings=settings, previous=old)
     assert encoder.asked == ["e", "c", "d"]
@@ -255,7 +256,7 @@ def test_only_what_is_new_or_changed_is_embedded_again(
 def test_reuse_equals_a_run_from_nothing_in_float16(run, tmp_path, model, encoder):
     catalog = tmp_path / "a.csv"
     catalog.write_text("id,title\na,mug\nb,cup\nc,pan\n")
-    half = EncodeSettings(dtype="float16", rows_per_unit=2)
+    half = EncodeSettings("float16", 2, max_set_aside=1)
     old, half_new, fresh = (tmp_path / name for name in ("old", "new", "fresh"))
     run(catalog, model=model, out=old)
     run(catalog, model=model, out=half_new, settings=half, previous=old)
@@ -352,6 +353,23 @@ def test_a_damaged_file_of_the_catalogue_is_named(run, tmp_path, model, encoder)
         run(catalog, model=model, out=tmp_path / "e")
 
 
+def test_too_many_products_set_aside_stop_the_job(run, tmp_path, model, encoder):
+    catalog, out = tmp_path / "a.csv", tmp_path / "e"
+    catalog.write_text("id,title\na,mug\nb,unheard\nc,unheard\nd,pan\n")
+    settings = EncodeSettings(rows_per_unit=2, max_set_aside=0.4)
+    message = r"2 of 4 products cannot be embedded, more than 40% of them; the first"
+    with pytest.raises(SimprodError, match=message):
+        run(catalog, model=model, out=out, settings=settings)
+    assert not out.exists()
+    listed = pq.read_table(tmp_path / "e.set_aside.parquet")
+    assert listed["id"].to_pylist() == ["b", "c"]
+    asked = list(encoder.asked)
+    done = run(catalog, model=model, out=out, settings=SMALL)
+    assert (done.rows, done.num_set_aside) == (2, 2)
+    # What was embedded is taken up.
+    assert encoder.asked == asked
+
+
 def test_nothing_that_can_be_embedded_is_an_error(run, tmp_path, model, encoder):
     catalog = tmp_path / "a.csv"
     catalog.write_text("id,title\na,unheard\nb,unheard\n")
@@ -387,3 +405,7 @@ def test_settings_that_there_are_not_are_refused():
         EncodeSettings(dtype="int8")
     with pytest.raises(ValueError, match="rows_per_unit must be 1 or more, got 0"):
         EncodeSettings(rows_per_unit=0)
+    with pytest.raises(
+        ValueError, match="max_set_aside is a share, from 0 to 1, got 2"
+    ):
+        EncodeSettings(max_set_aside=2)

@@ -324,6 +324,8 @@ def test_earlier_groups_may_lie_in_shards(engine: Embedded, tmp_path: Path) -> N
     )
     pq.write_table(previous.drop_columns(["group"]), folder / "part-00000.parquet")
     with pytest.raises(InputError, match="part-00000.parquet: column 'group'"):
+        require_groups(folder)
+    with pytest.raises(InputError, match="part-00000.parquet: column 'group'"):
         group_edges_job(
             engine,
             edge_files(tmp_path, edges),
@@ -331,3 +333,6 @@ def test_earlier_groups_may_lie_in_shards(engine: Embedded, tmp_path: Path) -> N
             folder=tmp_path / "other",
             previous=folder,
         )
+    (folder / "part-00001.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match="part-00001.parquet: cannot be read as Parq"):
+        require_groups(folder)

@@ -150,7 +150,8 @@ def test_a_worker_lost_in_the_middle_costs_no_row(
     require_same(name, work, out, expected)
 
 
-@pytest.mark.parametrize("name", ["mine", "encode", "match"])
+# Of units alone, and of units and SQL.
+@pytest.mark.parametrize("name", ["encode", "match"])
 def test_a_driver_killed_in_the_middle_goes_on(
     name: str,
     works: dict[str, Work],

@@ -18,7 +18,7 @@ from simprod_tf.pipeline.encode import EncodeSettings, encode_catalog
 
 pytestmark = pytest.mark.slow
 
-SMALL = EncodeSettings(rows_per_unit=7)
+SMALL = EncodeSettings(rows_per_unit=7, max_set_aside=1)
 WORDS = ("red", "blue", "mug", "cup", "lamp", "bag")
 
 
@@ -146,7 +146,7 @@ def on_one_machine(model, catalog):
 def test_the_embeddings_are_those_of_one_machine(
     spark, embedded, models, shop, tmp_path, dtype
 ):
-    settings = EncodeSettings(dtype=dtype, rows_per_unit=7)
+    settings = EncodeSettings(dtype, 7, max_set_aside=1)
     found = []
     for engine in (spark, embedded):
         out = tmp_path / engine.name

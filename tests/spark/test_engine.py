@@ -190,6 +190,11 @@ def test_a_master_that_is_not_there_is_named(tmp_path: Path) -> None:
         Spark(tmp_path, master="spark://127.0.0.1:1")
 
 
+def test_what_is_no_master_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SimprodError, match="spark://HOST:7077, yarn, .*, got nonsense"):
+        Spark(tmp_path, master="nonsense")
+
+
 def test_without_pyspark_the_way_out_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
