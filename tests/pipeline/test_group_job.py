@@ -15,6 +15,7 @@ from simprod_tf.engine.embedded import Embedded
 from simprod_tf.errors import InputError
 from simprod_tf.matching.grouping import Groups, extend_groups, group_matches
 from simprod_tf.pipeline import group_job
+from simprod_tf.pipeline.earlier_groups import require_groups
 from simprod_tf.pipeline.group_job import (
     GroupFiles,
     GroupLimits,
