@@ -68,9 +68,9 @@ class Spark(Engine):
             MissingLibraryError: there is no pyspark, or no Java.
             SimprodError: the master does not answer.
         """
-        find_java()
         _require_pyspark()
         _require_master(master)
+        find_java()
         self._scratch = Path(os.path.abspath(scratch)) / f"spark-{os.getpid()}"
         self._session = _start(master, settings or {})
         self._numbers: dict[str, int] = {}

@@ -15,7 +15,9 @@ import pyspark
 import pytest
 
 from simprod_tf.engine.embedded import Embedded
+from simprod_tf.engine.java import find_java
 from simprod_tf.engine.spark import Spark
+from simprod_tf.errors import MissingLibraryError
 
 SETTINGS = {
     "spark.driver.memory": "1g",
@@ -26,7 +28,16 @@ _WAIT_S = 240
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
+def java() -> None:
+    """Skips, and says so, where there is no Java that Spark runs on."""
+    try:
+        find_java()
+    except MissingLibraryError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def spark(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
     with Spark(
         tmp_path_factory.mktemp("spark"), master="local[2]", settings=SETTINGS
     ) as engine:
@@ -121,7 +132,9 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def whole_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def whole_cluster(
+    java: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     yield cluster
     cluster.stop()

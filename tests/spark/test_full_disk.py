@@ -45,7 +45,7 @@ def log(tmp_path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["embedded", "spark"])
 def test_a_full_disk_is_named_and_the_job_goes_on(
-    engine: str, log: Path, tmp_path: Path
+    engine: str, log: Path, tmp_path: Path, java: None
 ) -> None:
     if subprocess.run([*_MOUNT, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount a small disk in a namespace")
